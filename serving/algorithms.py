@@ -1,0 +1,339 @@
+"""RLlib's algorithms behind `--run`, fed with served episodes.
+
+`OnlineDQN` is RLlib's DQN: its module, its loss, its learner, its target networks. What is ours is
+the plumbing in between, which costs stock DQN nine tenths of its time: transitions live in arrays
+(`serving.replay`), and a round of minibatches is one call of the learner.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.dqn import DQN, DQNConfig
+from ray.rllib.algorithms.dqn.dqn_learner import QF_LOSS_KEY, QF_MEAN_KEY
+from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    WEIGHTS_SEQ_NO,
+)
+
+from serving.env_runner import LOGGED, ServedEpisodesEnvRunner
+from serving.link import Counters
+from serving.policy import Policy
+from serving.replay import Replay
+from serving.settings import DQNSettings
+
+ROUND = 16  # updates between two policies: short enough to act on what was just learned
+GRADIENT_NORM = 40.0
+
+
+class RoundOfMinibatches(DQNTorchLearner):
+    """RLlib's DQN learner, which takes a whole round of minibatches in one go.
+
+    The loss, the module and the target update are RLlib's own. Left out between two minibatches are
+    the bookkeeping that costs more than the gradient: statistics are logged for the last minibatch
+    of a round, and Adam is torch's fused one.
+    """
+
+    @override(DQNTorchLearner)
+    def configure_optimizers_for_module(self, module_id, config=None):
+        parameters = self.get_parameters(self._module[module_id])
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=torch.optim.Adam(parameters, fused=True),
+            params=parameters,
+            lr_or_lr_schedule=config.lr,
+        )
+
+    @override(DQNTorchLearner)
+    def update(self, *, training_data, timesteps, minibatch_size, **kwargs):
+        """One gradient step for each `minibatch_size` rows of the batch, in order.
+
+        timesteps: counts updates, as `target_network_update_freq` does here.
+        """
+        self._check_is_built()
+        self._weights_seq_no += 1
+        module = self.module[DEFAULT_MODULE_ID].unwrapped()
+        optimizer = self.get_optimizer(DEFAULT_MODULE_ID)
+        parameters = optimizer.param_groups[0]["params"]
+        batch = training_data.batch.policy_batches[DEFAULT_MODULE_ID]
+        columns = {name: batch[name] for name in batch}
+        rows = len(columns[Columns.OBS])
+        updates = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] - rows // minibatch_size
+        metrics, self.metrics = self.metrics, _NoMetrics()
+        try:
+            for first in range(0, rows, minibatch_size):
+                if first + minibatch_size >= rows:
+                    self.metrics = metrics
+                minibatch = {
+                    name: column[first : first + minibatch_size] for name, column in columns.items()
+                }
+                loss = self.compute_loss_for_module(
+                    module_id=DEFAULT_MODULE_ID,
+                    config=self.config,
+                    batch=minibatch,
+                    fwd_out=module._forward_train(minibatch),
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+                optimizer.step()
+                updates += 1
+                self.after_gradient_based_update(
+                    timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: updates}
+                )
+        finally:
+            self.metrics = metrics
+        return self.metrics.reduce()
+
+    @override(DQNTorchLearner)
+    def after_gradient_based_update(self, *, timesteps):
+        due = self.last_update_ts_by_mid[DEFAULT_MODULE_ID] + self.config.target_network_update_freq
+        if timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] >= due:
+            super().after_gradient_based_update(timesteps=timesteps)
+
+
+class _NoMetrics:
+    def log_value(self, *args, **kwargs):
+        pass
+
+    def log_dict(self, *args, **kwargs):
+        pass
+
+
+class OnlineDQN(DQN):
+    """DQN on served episodes.
+
+    Each env step owes `updates_per_step` updates. The policy's own steps are paid first, and acting
+    may run ahead of what is paid by `slack` steps (`allowed`); logged steps never make anybody
+    wait. When all is paid there is nothing new to learn from, and learning stops.
+    """
+
+    settings: DQNSettings
+    counters: Counters
+
+    @override(DQN)
+    def setup(self, config):
+        # DQN.setup asks the env runner for its module, which lives in the policy server here.
+        Algorithm.setup(self, config)
+        settings = self.settings = self.config.env_config["settings"]
+        size = self.config.observation_space.shape[0]
+        self.replay = Replay(settings.replay_capacity, size, settings.n_step, settings.gamma)
+        self.counters = Counters()
+        self.owed_acted = 0.0  # updates
+        self.owed_logged = 0.0  # updates
+        self.loss = self.mean_value = None
+        self.updates_per_second = 0.0
+        self.on_round: Callable[[], None] = lambda: None  # called after each round of updates
+        self._rng = np.random.default_rng(settings.seed)
+
+    @override(DQN)
+    def training_step(self, seconds: float = 1.0) -> None:
+        """Takes over experience and learns from it for about `seconds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.env_runner.ended:
+            owed = self.owed_acted + self.owed_logged
+            took = self._take_over(wait=0.0 if owed >= ROUND else 0.05)
+            owed = self.owed_acted + self.owed_logged
+            # A whole round if there is one; what is left over only once nobody is playing.
+            updates = ROUND if owed >= ROUND else 0 if took else int(owed)
+            if updates:
+                self._learn(updates)
+                self.publish()
+            if updates or took:
+                self.on_round()
+        self.metrics.aggregate([self.env_runner.get_metrics()], key=ENV_RUNNER_RESULTS)
+
+    @property
+    def allowed(self) -> int:
+        """Env steps the policy may have acted in this session; see `LearnerProcess.allowed`."""
+        missing = max(0, self.settings.learning_starts - self.counters.env_steps)
+        unpaid = int(self.owed_acted / self.settings.updates_per_step)
+        return self.counters.acted + missing + self.settings.slack - unpaid
+
+    @property
+    def owed(self) -> int:
+        """Env steps not learned from yet."""
+        return int((self.owed_acted + self.owed_logged) / self.settings.updates_per_step)
+
+    def publish(self) -> None:
+        """Hands the newest weights to the policy server."""
+        # Not env_runner_group.sync_weights(): it would put each set of weights into the object
+        # store of a Ray that learning does not need otherwise.
+        component = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+        state = self.learner_group.get_state(components=[component], inference_only=True)
+        weights = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE]
+        self.env_runner.set_state(
+            {COMPONENT_RL_MODULE: weights, WEIGHTS_SEQ_NO: self.env_runner.weights_seq_no + 1}
+        )
+
+    def policy(self, module_state: dict, version: int) -> Policy:
+        """The module's weights as a policy snapshot."""
+        points = [(0, 1.0), (self.settings.exploration_steps, self.settings.exploration_final)]
+        return Policy(version, "action_values", "relu", q_layers(module_state), points)
+
+    @override(DQN)
+    def get_state(self, *args, **kwargs) -> dict:
+        state = super().get_state(*args, **kwargs)
+        state["online"] = {
+            "replay": self.replay.get_state(),
+            "counters": self.counters,
+            "owed": (self.owed_acted, self.owed_logged),
+            "rng": self._rng.bit_generator.state,
+        }
+        return state
+
+    @override(DQN)
+    def set_state(self, state: dict) -> None:
+        """Continues from `get_state()`; the policy is published again by `publish()`."""
+        self.learner_group.set_state(state["learner_group"])
+        self.env_runner.set_state(state["env_runner"])
+        self._iteration = state["training_iteration"]
+        online = state["online"]
+        self.replay.set_state(online["replay"])
+        self.counters = online["counters"]
+        self.owed_acted, self.owed_logged = online["owed"]
+        self._rng.bit_generator.state = online["rng"]
+
+    def save(self, path) -> None:
+        with open(path, "wb") as file:
+            pickle.dump(self.get_state(), file, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def load(self, path) -> None:
+        with open(path, "rb") as file:
+            self.set_state(pickle.load(file))
+
+    def _take_over(self, wait: float) -> bool:
+        """Moves experience from the env runner into the replay; False if there was none."""
+        episodes = self.env_runner.sample(wait=wait)
+        counters = self.counters
+        for episode in episodes:
+            logged = episode.extra_model_outputs[LOGGED].data
+            steps = len(logged)
+            self.replay.add(
+                episode.id_,
+                episode.observations.data,
+                episode.actions.data,
+                episode.rewards.data,
+                episode.is_terminated,
+                episode.is_truncated,
+            )
+            owed = self.settings.updates_per_step * max(
+                0, min(steps, counters.env_steps + steps - self.settings.learning_starts)
+            )
+            counters.env_steps += steps
+            counters.episodes += episode.is_done
+            if steps and logged[0]:
+                counters.logged_steps += steps
+                self.owed_logged += owed
+            else:
+                counters.acted += steps
+                self.owed_acted += owed
+        counters.consumed = self.env_runner.consumed
+        return bool(episodes)
+
+    def _learn(self, updates: int) -> None:
+        started = time.monotonic()
+        columns = self.replay.sample(updates * self.settings.batch_size, self._rng)
+        tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+        tensors["weights"] = torch.ones(len(columns["actions"]))
+        self.counters.updates += updates
+        results = self.learner_group.update(
+            batch=MultiAgentBatch(
+                {DEFAULT_MODULE_ID: SampleBatch(tensors)}, env_steps=len(columns["actions"])
+            ),
+            minibatch_size=self.settings.batch_size,
+            timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.counters.updates},
+        )
+        self.loss = float(results[0][DEFAULT_MODULE_ID][QF_LOSS_KEY].peek())
+        self.mean_value = float(results[0][DEFAULT_MODULE_ID][QF_MEAN_KEY].peek())
+        if not np.isfinite(self.loss):
+            raise FloatingPointError(
+                f"the loss became {self.loss} after {self.counters.updates} updates"
+            )
+        self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        paid = min(updates, self.owed_acted)
+        self.owed_acted -= paid
+        self.owed_logged = max(0.0, self.owed_logged - (updates - paid))
+        rate = updates / (time.monotonic() - started)
+        self.updates_per_second += 0.1 * (rate - self.updates_per_second)
+
+
+def q_layers(module_state: dict) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weights of RLlib's dueling Q-network as the layers of a plain network.
+
+    Both heads are linear, and so is their combination Q = V + A - mean(A) (equation 9 of
+    https://arxiv.org/abs/1511.06581): one layer says the same.
+    """
+    layers = []
+    while f"encoder.net.mlp.{2 * len(layers)}.weight" in module_state:
+        name = f"encoder.net.mlp.{2 * len(layers)}"
+        layers.append(
+            (_array(module_state[f"{name}.weight"]).T, _array(module_state[f"{name}.bias"]))
+        )
+    advantage = [_array(module_state[f"af.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
+    value = [_array(module_state[f"vf.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
+    layers.append(tuple(a - a.mean(-1, keepdims=True) + v for a, v in zip(advantage, value)))
+    return layers
+
+
+def _array(weights) -> np.ndarray:
+    return weights.numpy(force=True) if isinstance(weights, torch.Tensor) else np.asarray(weights)
+
+
+def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -> DQNConfig:
+    """RLlib's configuration for `OnlineDQN`; `build_algo()` makes the algorithm of it."""
+    config = (
+        DQNConfig(algo_class=OnlineDQN)
+        .environment(
+            observation_space=gym.spaces.Box(-np.inf, np.inf, (observation_size,), np.float32),
+            action_space=gym.spaces.Discrete(action_size),
+            env_config={"settings": settings},
+        )
+        .framework("torch")
+        .env_runners(
+            env_runner_cls=ServedEpisodesEnvRunner,
+            num_env_runners=0,
+            create_env_on_local_worker=False,
+        )
+        .learners(num_learners=0)
+        .rl_module(
+            model_config=DefaultModelConfig(
+                fcnet_hiddens=list(settings.hidden),
+                fcnet_activation="relu",
+                head_fcnet_hiddens=[],
+            )
+        )
+        .training(
+            learner_class=RoundOfMinibatches,
+            lr=settings.learning_rate,
+            gamma=settings.gamma,
+            n_step=settings.n_step,
+            train_batch_size_per_learner=settings.batch_size,
+            double_q=True,
+            dueling=True,
+            tau=settings.target_rate,
+            target_network_update_freq=settings.target_period,
+            # RLlib's own buffer is not used, and the smallest one costs nothing.
+            replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 1},
+        )
+        .reporting(min_time_s_per_iteration=None, metrics_num_episodes_for_smoothing=20)
+        .debugging(log_level="ERROR", seed=settings.seed)
+    )
+    return config
+
+
+CONFIGS = {"DQN": dqn_config}

@@ -1,0 +1,194 @@
+"""Checkpoints that a kill at any instant leaves loadable.
+
+`--checkpoint-file=NAME` is a small text file that points at the newest complete checkpoint, a
+folder in `NAME.checkpoints/`:
+
+    meta.json        sizes, algorithm, counters, and every other file's size and checksum
+    policy.msgpack   the policy snapshot: the server acts from it before RLlib is up
+    learner.pkl      weights, optimizer, replay, counters, as RLlib's `Algorithm.get_state()`
+
+A checkpoint is written under another name, renamed when complete, and only then pointed at; the
+pointer is replaced atomically. The one before stays until the next is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from serving.link import Counters
+from serving.policy import Policy
+
+FORMAT = 1
+KEPT = 2
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the sentence says which and why. Nothing was overwritten."""
+
+
+class Meta(msgspec.Struct):
+    format: int
+    run: str
+    observation_size: int
+    action_size: int
+    hidden: list[int]
+    session: str
+    counters: Counters
+    saved: float  # seconds since the epoch
+    files: dict[str, tuple[int, int]]  # name: (bytes, CRC-32)
+
+
+def folder_of(checkpoint_file: str | Path) -> Path:
+    return Path(f"{checkpoint_file}.checkpoints")
+
+
+def lock(checkpoint_file: str | Path, patience: float = 10.0) -> int:
+    """Claims the checkpoint for this process and its learner: an open file descriptor.
+
+    Waits up to `patience` seconds: the learner of a server that was killed may still be saving.
+    """
+    folder = folder_of(checkpoint_file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+        if not os.access(Path(checkpoint_file).absolute().parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise CheckpointError(
+            f"--checkpoint-file={checkpoint_file}: cannot write there: {error.strerror}"
+        ) from None
+    if Path(checkpoint_file).is_dir():
+        raise CheckpointError(f"--checkpoint-file={checkpoint_file} is a folder: expected a file")
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise CheckpointError(
+                    f"--checkpoint-file={checkpoint_file} is in use by another policy server; "
+                    "stop that one, or choose another name"
+                ) from None
+            time.sleep(0.05)
+
+
+def newest(checkpoint_file: str | Path) -> str | None:
+    """The folder the pointer names; None if there is no pointer yet."""
+    try:
+        name = Path(checkpoint_file).read_text().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{checkpoint_file}: cannot be read as a checkpoint file: {error}"
+        ) from None
+    folder = folder_of(checkpoint_file) / Path(name).name
+    if not name or not (folder / "meta.json").is_file():
+        raise CheckpointError(
+            f"{checkpoint_file} points at {name[:80]!r}, and there is no such checkpoint in "
+            f"{folder_of(checkpoint_file)}; remove {checkpoint_file} to start anew"
+        )
+    return str(folder)
+
+
+def read(folder: str | Path) -> tuple[Meta, Policy]:
+    """What the policy server needs of a checkpoint, after checking that all of it is intact."""
+    folder = Path(folder)
+    try:
+        meta = msgspec.json.decode((folder / "meta.json").read_bytes(), type=Meta)
+        if meta.format != FORMAT:
+            raise CheckpointError(
+                f"checkpoint {folder} has format {meta.format}; this server reads {FORMAT}"
+            )
+        for name, (size, checksum) in meta.files.items():
+            content = (folder / name).read_bytes()
+            if (len(content), zlib.crc32(content)) != (size, checksum):
+                raise CheckpointError(
+                    f"checkpoint {folder} is damaged: {name} has {len(content)} bytes that are "
+                    f"not the {size} bytes which were written"
+                )
+        packed = msgspec.msgpack.decode((folder / "policy.msgpack").read_bytes())
+        return meta, Policy.unpack(packed)
+    except (OSError, msgspec.MsgspecError, KeyError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
+
+
+def check_fits(meta: Meta, folder: str, run: str, observation_size: int, action_size: int, hidden):
+    """Raises CheckpointError if the checkpoint is of another algorithm or of other sizes."""
+    expected = {
+        "run": run,
+        "observation-size": observation_size,
+        "action-size": action_size,
+        "hidden": list(hidden),
+    }
+    for name, wanted in expected.items():
+        found = getattr(meta, name.replace("-", "_"))
+        if found != wanted:
+            raise CheckpointError(
+                f"checkpoint {folder} was written with --{name}={_shown(found)}, but the server "
+                f"was started with --{name}={_shown(wanted)}; use another --checkpoint-file"
+            )
+
+
+def write(
+    checkpoint_file: str | Path,
+    files: dict[str, Callable[[Path], None]],
+    **meta,
+) -> Path:
+    """Writes a checkpoint and points at it. `files` maps a name to what writes that file; `meta`
+    holds the fields of `Meta` that are not about the writing itself."""
+    folder = folder_of(checkpoint_file)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".writing-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    sums = {}
+    for name, fill in files.items():
+        fill(draft / name)
+        content = (draft / name).read_bytes()
+        sums[name] = (len(content), zlib.crc32(content))
+        _flush(draft / name)
+    described = Meta(format=FORMAT, saved=time.time(), files=sums, **meta)
+    (draft / "meta.json").write_text(json.dumps(msgspec.to_builtins(described), indent=1))
+    _flush(draft / "meta.json")
+    number = 1 + max((int(old.name) for old in _complete(folder)), default=0)
+    done = folder / f"{number:06d}"
+    draft.rename(done)
+    _flush(folder)
+
+    pointer = Path(checkpoint_file)
+    new_pointer = folder / ".pointer"
+    new_pointer.write_text(f"{done.name}\n")
+    _flush(new_pointer)
+    new_pointer.replace(pointer)
+    _flush(pointer.absolute().parent)
+    for old in sorted(_complete(folder))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return done
+
+
+def _complete(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.name.isdigit() and entry.is_dir()]
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _shown(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

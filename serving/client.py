@@ -1,0 +1,335 @@
+"""PolicyClient: a player's end of the line.
+
+    client = PolicyClient("http://localhost:8900")
+    episode_id = client.start_episode()
+    action = client.get_action(episode_id, observation)
+    client.log_returns(episode_id, reward)
+    client.end_episode(episode_id, observation)
+
+The plain loop is the fast loop: rewards and logged steps are kept here until the next request of
+their episode, so a step costs one round trip or less.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+
+from serving.protocol import (
+    ERRORS,
+    POLICY_SERVER_PORT,
+    Action,
+    EndEpisode,
+    EpisodeConflict,
+    EpisodeStarted,
+    GetAction,
+    InvalidMessage,
+    LoggedStep,
+    LogReturns,
+    LogSteps,
+    PolicyServerError,
+    Refusal,
+    ServerUnreachable,
+    StartEpisode,
+    Status,
+    Transcript,
+    Transcripts,
+    Waiting,
+    check_number,
+)
+
+PATIENCE = 1.0  # seconds until a waiting server says what it waits for
+TIMEOUT = 60.0  # seconds until a silent server counts as unreachable
+BLOCK_NUMBERS = 20_000  # observation numbers in a block of logged steps
+BLOCK_STEPS = 500
+
+_encode = msgspec.json.encode
+_decoders = {
+    type_: msgspec.json.Decoder(type_)
+    for type_ in (Action, EpisodeStarted, Refusal, Status, Transcript, Transcripts, Waiting)
+}
+
+
+class _Pending:
+    """What happened in an open episode since its last request."""
+
+    __slots__ = ("acted", "reward", "steps")
+
+    def __init__(self):
+        self.acted = False  # whether there is an action that a reward could belong to
+        self.reward: float | None = None
+        self.steps: list[LoggedStep] = []
+
+    def take(self) -> dict:
+        taken = {"reward": self.reward, "steps": self.steps}
+        self.reward, self.steps = None, []
+        return taken
+
+
+class PolicyClient:
+    """Plays episodes against a policy server. May be shared by threads.
+
+    address
+        such as "http://localhost:8900"
+    token
+        for a server that listens beyond loopback; the environment variable
+        POLICY_SERVER_TOKEN is asked otherwise
+    quiet
+        do not print what a wait of over a second waits for
+
+    Every call raises a `PolicyServerError` if the server refuses it: `InvalidMessage` (also a
+    ValueError), `EpisodeNotFound` (a LookupError), `EpisodeConflict`, ..., and `ServerUnreachable`
+    (a ConnectionError) if nobody answers. Nothing of a refused call was recorded.
+    """
+
+    def __init__(
+        self,
+        address: str = f"http://localhost:{POLICY_SERVER_PORT}",
+        token: str | None = None,
+        quiet: bool = False,
+        timeout: float = TIMEOUT,
+    ):
+        if "//" not in address:
+            address = f"http://{address}"
+        parts = urlsplit(address)
+        if parts.scheme != "http" or not parts.hostname:
+            raise InvalidMessage(
+                f"address is {address!r}: expected something like 'http://localhost:8900'"
+            )
+        self.address = f"http://{parts.hostname}:{parts.port or 80}"
+        self._host, self._port = parts.hostname, parts.port or 80
+        self._timeout = timeout
+        self._quiet = quiet
+        self._headers = {"Content-Type": "application/json"}
+        token = token or os.environ.get("POLICY_SERVER_TOKEN")
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._open: dict[str, _Pending] = {}
+        self._local = threading.local()
+        self._said = ""
+
+    def __repr__(self) -> str:
+        return f"PolicyClient({self.address!r})"
+
+    # -- playing ------------------------------------------------------------------------------
+
+    def start_episode(self, episode_id: str | None = None, training_enabled: bool = True) -> str:
+        """Starts an episode and returns its id.
+
+        `training_enabled=False`: nothing of it reaches the learner, and actions are greedy, which
+        is how a policy is evaluated.
+        """
+        call = "start_episode()"
+        message = StartEpisode(episode_id, training_enabled)
+        episode_id = self._post("/start_episode", message, call, EpisodeStarted).episode_id
+        self._open[episode_id] = _Pending()
+        return episode_id
+
+    def get_action(self, episode_id: str, observation) -> int:
+        """The policy's action on `observation` (an array or list of numbers)."""
+        numbers = _numbers(observation, "get_action")
+        pending = self._open.get(episode_id)
+        message = GetAction(
+            episode_id, numbers, patience=PATIENCE, **(pending.take() if pending else {})
+        )
+        answer = self._post("/get_action", message, "get_action", Action)
+        if pending:
+            pending.acted = True
+        return answer.action
+
+    def log_action(self, episode_id: str, observation, action) -> None:
+        """Tells the server which action somebody else took on `observation`."""
+        numbers = _numbers(observation, "log_action")
+        try:
+            step = LoggedStep(numbers, float(action))
+        except (TypeError, ValueError):
+            raise InvalidMessage(
+                f"log_action(): action is {action!r}: expected a whole number"
+            ) from None
+        pending = self._open.get(episode_id)
+        if pending is None:
+            self._post("/log_steps", LogSteps(episode_id, steps=[step]), "log_action")
+            return
+        pending.steps.append(step)
+        pending.acted = True
+        if len(pending.steps) >= min(BLOCK_STEPS, BLOCK_NUMBERS // max(1, len(numbers)) + 1):
+            self._flush(episode_id, pending)
+
+    def log_returns(self, episode_id: str, reward: float, info: dict | None = None) -> None:
+        """Tells the server the reward for the latest action.
+
+        Several calls between two actions add up; none counts 0. `info` is taken for compatibility
+        with RLlib's client and not sent: nothing learns from it.
+        """
+        try:
+            reward = float(reward)
+            check_number(reward, "reward")
+        except InvalidMessage as error:
+            raise InvalidMessage(f"log_returns(): {error}") from None
+        except (TypeError, ValueError):
+            raise InvalidMessage(
+                f"log_returns(): reward is {reward!r}: expected a number"
+            ) from None
+        pending = self._open.get(episode_id)
+        if pending is None:  # started by another client, or ended: the server knows
+            self._post("/log_returns", LogReturns(episode_id, reward), "log_returns")
+        elif not pending.acted:
+            raise EpisodeConflict(
+                f"log_returns(): episode {episode_id!r} has no action yet that a reward could "
+                "belong to; call get_action() or log_action() first"
+            )
+        elif pending.steps:
+            pending.steps[-1].reward += reward
+        else:
+            pending.reward = reward + (pending.reward or 0.0)
+
+    def end_episode(self, episode_id: str, observation, truncated: bool = False) -> None:
+        """Ends the episode with the observation after its last action.
+
+        `truncated=True` says that it was only cut short, by a time limit for example: the learner
+        then counts on rewards that would have come.
+        """
+        numbers = _numbers(observation, "end_episode")
+        pending = self._open.get(episode_id)
+        message = EndEpisode(
+            episode_id, numbers, truncated=bool(truncated), **(pending.take() if pending else {})
+        )
+        self._post("/end_episode", message, "end_episode")
+        self._open.pop(episode_id, None)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """How serving and learning are going."""
+        return self._get("/status", Status)
+
+    def episodes(self, last: int = 20) -> Transcripts:
+        """What the server saw of the latest episodes, and the requests it refused."""
+        return self._get(f"/episodes?last={int(last)}", Transcripts)
+
+    def episode(self, episode_id: str) -> Transcript:
+        """What the server saw of one episode."""
+        return self._get(f"/episodes/{episode_id}", Transcript)
+
+    def close(self) -> None:
+        """Closes this thread's connection; the next call opens a new one."""
+        connection, self._local.connection = getattr(self._local, "connection", None), None
+        if connection is not None:
+            connection.close()
+
+    # -- the line -----------------------------------------------------------------------------
+
+    def _flush(self, episode_id: str, pending: _Pending) -> None:
+        message = LogSteps(episode_id, patience=PATIENCE, **pending.take())
+        self._post("/log_steps", message, "log_action")
+
+    def _get(self, path: str, answer_type):
+        status, body = self._request("GET", path, None)
+        if status != 200:
+            raise _error(status, body, path.strip("/"))
+        return _decoders[answer_type].decode(body)
+
+    def _post(self, path: str, message, call: str, answer_type=None):
+        try:
+            body = _encode(message)
+        except (TypeError, msgspec.ValidationError) as error:
+            raise InvalidMessage(f"{call}: {error}") from None
+        status, answer = self._request("POST", path, body)
+        while status == 202:
+            self._say(_decoders[Waiting].decode(answer).waiting_for)
+            status, answer = self._request("POST", path, body)
+        if self._said:
+            self._say("")
+        if status != 200:
+            raise _error(status, answer, call)
+        return _decoders[answer_type].decode(answer) if answer_type else None
+
+    def _say(self, waiting_for: str) -> None:
+        """Says once what a wait is about: to standard output, as a wait is no error."""
+        about = waiting_for.split(":")[0]
+        if about and about != self._said and not self._quiet:
+            print(f"waiting for {waiting_for}", flush=True)
+        self._said = about
+
+    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """One exchange over this thread's connection, which is kept open.
+
+        A server may close an idle connection in the moment we write to it; such a request was not
+        read, and is sent once more over a new connection.
+        """
+        for attempt in (1, 2):
+            kept = getattr(self._local, "connection", None)
+            connection = kept or self._connect()
+            try:
+                connection.request(method, path, body, self._headers)
+                response = connection.getresponse()
+                return response.status, response.read()
+            except TimeoutError:
+                self.close()
+                raise ServerUnreachable(
+                    f"the policy server at {self.address} has not answered {path} "
+                    f"for {self._timeout:.0f} s"
+                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if kept is None or attempt == 2:
+                    raise ServerUnreachable(
+                        f"the policy server at {self.address} closed the connection "
+                        f"({type(error).__name__}); is it still running?"
+                    ) from None
+            except BaseException:
+                self.close()  # Ctrl-C between question and answer: never read an old answer
+                raise
+        raise AssertionError("unreachable")
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise ServerUnreachable(
+                f"no policy server answers at {self.address} ({error.strerror or error}); start "
+                "one with: python serving/simple_policy_server.py --help"
+            ) from None
+        # Without it the kernel waits 40 ms for more to send.
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._local.connection = connection
+        return connection
+
+
+def _numbers(observation, call: str) -> list[float]:
+    """The observation as a flat list of finite numbers."""
+    try:
+        array = np.asarray(observation, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        hint = ""
+        if isinstance(observation, tuple) and len(observation) == 2:
+            hint = "; env.reset() returns (observation, info): pass on the observation alone"
+        raise InvalidMessage(
+            f"{call}(): observation is a {type(observation).__name__}: expected numbers{hint}"
+        ) from None
+    numbers = array.tolist()
+    for i, number in enumerate(numbers):
+        if not -1e6 <= number <= 1e6:
+            try:
+                check_number(number, f"observation[{i}]")
+            except InvalidMessage as error:
+                raise InvalidMessage(f"{call}(): {error}") from None
+    return numbers
+
+
+def _error(status: int, body: bytes, call: str) -> PolicyServerError:
+    try:
+        refusal = _decoders[Refusal].decode(body)
+    except msgspec.MsgspecError:
+        refusal = Refusal(body[:200].decode("utf-8", "replace"), call)
+    kind = ERRORS.get(status, PolicyServerError)
+    name = (refusal.call or call).removesuffix("()")
+    where = f" of step {refusal.step}" if refusal.step is not None else ""
+    return kind(f"{name}(){where}: {refusal.error}")

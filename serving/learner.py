@@ -1,0 +1,254 @@
+"""The learner process: RLlib, fed by the policy server that started it.
+
+Not for people to start: `python -m serving.learner FD` talks over the socket it inherits.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from serving import checkpoints, link
+from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
+from serving.settings import settings_for
+
+SAVE_EVERY = 5.0  # seconds, if there is anything new
+SHARE_OF_TIME_SAVING = 0.05
+OBJECT_STORE = 80 * 2**20  # bytes; Ray's minimum is 75 MiB
+RAY_TIMEOUT = 60  # seconds
+NICENESS = 5  # an answer to a player goes before an update
+
+
+class RayError(Exception):
+    """Ray cannot be attached to, and starting again would not help."""
+
+
+class Gone:
+    """The policy server is gone: nothing will come any more, nobody hears us."""
+
+
+class Server:
+    """The policy server at the other end. Telling it something never fails: if it is gone, the
+    inbox says so."""
+
+    def __init__(self, connection: socket.socket):
+        self._stream = connection.makefile("rwb")
+        self._lock = threading.Lock()
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+
+    def tell(self, message) -> None:
+        with self._lock:
+            try:
+                self._stream.write(link.frame(message))
+                self._stream.flush()
+            except OSError:
+                pass
+
+    def listen(self) -> None:
+        """Moves what comes into `inbox` until the server stops or dies."""
+        while True:
+            try:
+                message = link.receive(self._stream)
+            except OSError:
+                message = None
+            self.inbox.put(message or Gone())
+            if message is None or isinstance(message, Stop):
+                return
+
+
+def attach_ray(address: str) -> str:
+    """Attaches to a running Ray, or starts a small local one that ends with this process."""
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
+    if address != "local":
+        try:
+            ray.init(address=address, **quiet)
+            return "attached to a running Ray"
+        except ConnectionError:
+            if address != "auto":
+                raise
+    ray.init(
+        num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet
+    )
+    return "started a local Ray"
+
+
+class RayInBackground:
+    """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits."""
+
+    def __init__(self, address: str):
+        self._address = address
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._attach, daemon=True, name="attach-ray")
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until Ray is there; raises what went wrong."""
+        self._thread.join(RAY_TIMEOUT)
+        if self._thread.is_alive():
+            self._error = TimeoutError(f"it has not answered for {RAY_TIMEOUT} s")
+        if self._error:
+            raise RayError(f"cannot use Ray at {self._address!r}: {self._error}")
+
+    def _attach(self) -> None:
+        try:
+            print(attach_ray(self._address), flush=True)
+        except Exception as error:  # noqa: BLE001 - join() raises it in the main thread
+            self._error = error
+
+
+def build(server: Server, configure: Configure):
+    """The algorithm, restored and connected to the server."""
+    settings = settings_for(configure.run, **configure.options)
+    server.tell(Progress("importing Ray"))
+    import ray  # noqa: F401 - before the thread, so that two imports never meet
+
+    ray_in_background = RayInBackground(configure.ray_address)
+    server.tell(Progress("importing RLlib"))
+    import torch
+
+    torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
+    from serving.algorithms import CONFIGS
+
+    server.tell(Progress("waiting for Ray"))
+    ray_in_background.join()
+    server.tell(Progress(f"building {configure.run}"))
+    config = CONFIGS[configure.run](settings, configure.observation_size, configure.action_size)
+    algorithm = config.build_algo()
+    algorithm.env_runner.connect(
+        server.inbox,
+        lambda state, version: server.tell(NewPolicy(algorithm.policy(state, version).pack())),
+    )
+    if configure.restore:
+        server.tell(Progress(f"restoring {configure.restore}"))
+        meta, _ = checkpoints.read(configure.restore)
+        algorithm.load(Path(configure.restore) / "learner.pkl")
+        if meta.session != configure.session:  # the numbering began anew
+            algorithm.counters.consumed = algorithm.counters.acted = 0
+        algorithm.env_runner.consumed = algorithm.counters.consumed
+    return algorithm
+
+
+def learn(server: Server, configure: Configure, algorithm) -> None:
+    """Learns until the server stops or dies; saves every few seconds, and at last."""
+    from tensorboardX import SummaryWriter
+
+    def report() -> None:
+        server.tell(
+            Report(
+                algorithm.counters,
+                algorithm.allowed,
+                algorithm.owed,
+                algorithm.updates_per_second,
+                algorithm.loss,
+            )
+        )
+
+    algorithm.on_round = report
+    algorithm.publish()
+    server.tell(Ready(algorithm.counters))
+    report()
+    events = SummaryWriter(configure.log_dir, flush_secs=2)
+    next_save, saved = time.monotonic() + SAVE_EVERY, _progress(algorithm)
+    while not algorithm.env_runner.ended:
+        algorithm.train()
+        report()
+        write_events(events, algorithm)
+        if time.monotonic() >= next_save and _progress(algorithm) != saved:
+            duration = save(server, configure, algorithm)
+            saved = _progress(algorithm)
+            next_save = time.monotonic() + max(SAVE_EVERY, duration / SHARE_OF_TIME_SAVING)
+    if _progress(algorithm) != saved:
+        save(server, configure, algorithm)
+    events.close()
+
+
+def save(server: Server, configure: Configure, algorithm) -> float:
+    """Writes a checkpoint, tells the server; returns the seconds it took."""
+    import msgspec
+
+    started = time.monotonic()
+    weights = algorithm.learner_group.get_weights()["default_policy"]
+    policy = algorithm.policy(weights, algorithm.env_runner.weights_seq_no)
+    checkpoints.write(
+        configure.checkpoint_file,
+        {
+            "learner.pkl": algorithm.save,
+            "policy.msgpack": lambda path: path.write_bytes(msgspec.msgpack.encode(policy.pack())),
+        },
+        run=configure.run,
+        observation_size=configure.observation_size,
+        action_size=configure.action_size,
+        hidden=list(algorithm.settings.hidden),
+        session=configure.session,
+        counters=algorithm.counters,
+    )
+    server.tell(Saved(algorithm.counters.consumed))
+    return time.monotonic() - started
+
+
+def write_events(events, algorithm) -> None:
+    """What TensorBoard shows, over env steps."""
+    counters, step = algorithm.counters, algorithm.counters.env_steps
+    for episode_return, episode_steps in algorithm.env_runner.take_endings():
+        events.add_scalar("episode/return", episode_return, step)
+        events.add_scalar("episode/steps", episode_steps, step)
+    if algorithm.loss is None or not counters.updates:
+        return
+    values = {
+        "learning/loss": algorithm.loss,
+        "learning/mean_action_value": algorithm.mean_value,
+        "learning/updates": counters.updates,
+        "learning/updates_per_second": algorithm.updates_per_second,
+        "learning/steps_owed": algorithm.owed,
+        "policy/version": algorithm.env_runner.weights_seq_no,
+    }
+    for name, value in values.items():
+        if value is not None:
+            events.add_scalar(name, value, step)
+
+
+def _progress(algorithm) -> tuple:
+    counters = algorithm.counters
+    return counters.consumed, counters.updates, counters.env_steps
+
+
+def main() -> int:
+    # Ctrl-C reaches the whole process group: the server decides what it means, and says so.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    os.nice(NICENESS)
+    warnings.simplefilter("ignore")
+    server = Server(socket.socket(fileno=int(sys.argv[1])))
+    threading.Thread(target=server.listen, daemon=True, name="listen").start()
+    configure = server.inbox.get()
+    if not isinstance(configure, Configure):
+        return 0
+    try:
+        learn(server, configure, build(server, configure))
+    except (checkpoints.CheckpointError, RayError) as error:
+        server.tell(Fatal(str(error)))
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # RLlib and Ray leave threads behind that would keep a dying interpreter for seconds.
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()
+    os._exit(code)

@@ -1,0 +1,287 @@
+"""What a player and a policy server say to each other, and the errors both of them raise.
+
+Every message is one HTTP request with a JSON body; every answer is JSON.
+
+| request               | message      | answer           | meaning                                |
+|-----------------------|--------------|------------------|----------------------------------------|
+| POST /start_episode   | StartEpisode | EpisodeStarted   | a new episode begins                   |
+| POST /get_action      | GetAction    | Action, Waiting  | the policy acts on an observation      |
+| POST /log_action      | LogAction    | Recorded         | somebody else acted                    |
+| POST /log_steps       | LogSteps     | Recorded, Waiting| a block of steps somebody else took    |
+| POST /log_returns     | LogReturns   | Recorded         | reward for the latest action           |
+| POST /end_episode     | EndEpisode   | Recorded         | the last observation; no more actions  |
+| GET  /status          |              | Status           | how serving and learning are going     |
+| GET  /policy          |              | PolicySnapshot   | the newest weights                     |
+| GET  /episodes        |              | Transcripts      | what the latest episodes said and heard|
+| GET  /openapi.json    |              |                  | this table for machines                |
+
+Steps cost one round trip or less: `GetAction`, `LogSteps` and `EndEpisode` carry in `reward` and
+`steps` what happened since the previous request. `reward` belongs to the latest action; `steps`
+come after it, in order. An answer with status 202 (`Waiting`) means that nothing of the message
+was recorded yet: send the same message again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+
+POLICY_SERVER_PORT = 8900
+WEB_SERVER_PORT = 3000
+
+# Numbers beyond this are almost always a bug of the player's (an uninitialised array, a sum that
+# ran away), and float32 arithmetic on them would turn the policy into NaN for everybody.
+LARGEST_NUMBER = 1e6
+LARGEST_BODY = 4 * 2**20  # bytes
+
+EpisodeId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class PolicyServerError(Exception):
+    """Root of all errors of the policy server and its client.
+
+    PolicyServerError
+    ├── InvalidMessage       400  a number, size or field is not what it should be
+    ├── Unauthorized         401  the token is missing or wrong
+    ├── EpisodeNotFound      404  no episode of this id
+    ├── EpisodeConflict      409  the episode exists, but not in a state that allows this call
+    ├── MessageTooLarge      413
+    ├── TooManyEpisodes      429
+    └── ServerUnreachable    503  nobody answers at the address, or not in time
+    """
+
+    status = 500
+
+
+class InvalidMessage(PolicyServerError, ValueError):
+    status = 400
+
+
+class Unauthorized(PolicyServerError):
+    status = 401
+
+
+class EpisodeNotFound(PolicyServerError, LookupError):
+    status = 404
+
+    __str__ = Exception.__str__
+
+
+class EpisodeConflict(PolicyServerError):
+    status = 409
+
+
+class MessageTooLarge(PolicyServerError):
+    status = 413
+
+
+class TooManyEpisodes(PolicyServerError):
+    status = 429
+
+
+class ServerUnreachable(PolicyServerError, ConnectionError):
+    status = 503
+
+
+ERRORS = {error.status: error for error in PolicyServerError.__subclasses__()}
+
+
+class Message(msgspec.Struct, forbid_unknown_fields=True):
+    """Base of the requests: an unknown field is a typing mistake, so it is refused."""
+
+
+class StartEpisode(Message):
+    """`training_enabled=False`: nothing of the episode reaches the learner; actions are greedy."""
+
+    episode_id: EpisodeId | None = None
+    training_enabled: bool = True
+
+
+class EpisodeStarted(msgspec.Struct):
+    episode_id: str
+
+
+class LoggedStep(Message):
+    """One step somebody else took: what they saw, did, and were paid for it."""
+
+    observation: list[float]
+    action: float  # integral; logs often hold 1.0 for 1
+    reward: float = 0.0
+
+
+class GetAction(Message):
+    """Asks for the policy's action on `observation` (a flat list of numbers).
+
+    `reward` and `steps` are what happened since the previous request. After `patience` seconds of
+    waiting for the learner the server answers `Waiting` instead of an action. `explain=True`
+    asks for the policy's action values too.
+    """
+
+    episode_id: EpisodeId
+    observation: list[float]
+    reward: float | None = None
+    steps: list[LoggedStep] = []
+    patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
+    explain: bool = False
+
+
+class Action(msgspec.Struct, omit_defaults=True):
+    """`greedy` is false when the action was explored; `values` holds one number an action."""
+
+    action: int
+    policy_version: int
+    values: list[float] | None = None
+    greedy: bool = True
+
+
+class Waiting(msgspec.Struct):
+    """Status 202: nothing was recorded yet; send the same message again."""
+
+    waiting_for: str
+
+
+class LogAction(Message):
+    episode_id: EpisodeId
+    observation: list[float]
+    action: float
+
+
+class LogSteps(Message):
+    episode_id: EpisodeId
+    reward: float | None = None
+    steps: list[LoggedStep] = []
+    patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
+
+
+class LogReturns(Message):
+    """`info` is for people reading the traffic; nothing learns from it."""
+
+    episode_id: EpisodeId
+    reward: float
+    info: dict[str, Any] | None = None
+
+
+class EndEpisode(Message):
+    """`truncated=True`: the episode was cut short (a time limit), it did not terminate.
+
+    The difference matters to a learner: a terminated episode is worth nothing from here on, a
+    truncated one would have gone on earning.
+    """
+
+    episode_id: EpisodeId
+    observation: list[float]
+    reward: float | None = None
+    steps: list[LoggedStep] = []
+    truncated: bool = False
+
+
+class Recorded(msgspec.Struct):
+    """How many steps of the episode the server holds now."""
+
+    steps: int
+
+
+class Refusal(msgspec.Struct, omit_defaults=True):
+    """The body of every 4xx: what was wrong, and in which call of the player's."""
+
+    error: str
+    call: str
+    step: int | None = None
+
+
+class Transcript(msgspec.Struct):
+    """What the server saw of one episode. `observations` has one row more than `actions` once
+    the episode has ended; `sources` says for each action who chose it: `policy` or `log`;
+    `ending` is `terminated`, `truncated`, `abandoned`, or null while the episode is open."""
+
+    episode_id: str
+    training_enabled: bool
+    observations: list[list[float]]
+    actions: list[int]
+    rewards: list[float]
+    sources: list[str]
+    policy_versions: list[int]
+    seconds: list[float]
+    ending: str | None
+    dropped_steps: int = 0
+
+
+class Rejection(msgspec.Struct):
+    """A request the server refused."""
+
+    call: str
+    episode_id: str | None
+    status: int
+    error: str
+
+
+class Transcripts(msgspec.Struct):
+    episodes: list[Transcript]
+    rejected: list[Rejection]
+
+
+class Status(msgspec.Struct):
+    """Answer of `GET /status`. Returns are means over the latest 20 training episodes (null before
+    the first); `steps_waiting` counts steps that were accepted and not learned from yet."""
+
+    state: str  # starting | learning | idle | restarting | failed | stopping
+    why: str
+    run: str
+    observation_size: int
+    action_size: int
+    env_steps: int
+    logged_steps: int
+    unlearnable_steps: int
+    evaluation_steps: int
+    episodes: int
+    open_episodes: int
+    mean_return: float | None
+    returns: list[float]
+    updates: int
+    updates_per_second: float
+    steps_waiting: int
+    exploration: float
+    policy_version: int
+    waiting_clients: int
+    learner_pid: int | None
+    learner_restarts: int
+    learner_cpus: float
+    uptime: float
+    checkpoint_file: str | None
+    checkpoint_age: float | None
+    log_dir: str
+    tensorboard: str
+
+
+def check_number(value: float, name: str) -> None:
+    """Raises InvalidMessage unless `value` is finite and within ±LARGEST_NUMBER."""
+    # One comparison catches NaN and infinity as well.
+    if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise InvalidMessage(
+            f"{name} is {value}: expected a finite number between "
+            f"-{LARGEST_NUMBER:.0e} and {LARGEST_NUMBER:.0e}"
+        )
+
+
+def check_observation(observation: list[float], size: int) -> None:
+    """Raises InvalidMessage unless `observation` is `size` finite numbers."""
+    if len(observation) != size:
+        raise InvalidMessage(
+            f"observation has {len(observation)} numbers: expected {size} "
+            f"(the server was started with --observation-size={size})"
+        )
+    for i, value in enumerate(observation):
+        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            check_number(value, f"observation[{i}]")
+
+
+def check_action(action: float, size: int) -> int:
+    """The action as an int; raises InvalidMessage unless it is a whole number below `size`."""
+    if not (math.isfinite(action) and action == int(action) and 0 <= action < size):
+        raise InvalidMessage(
+            f"action is {action}: expected a whole number from 0 to {size - 1} "
+            f"(the server was started with --action-size={size})"
+        )
+    return int(action)

@@ -1,0 +1,315 @@
+#!/usr/bin/env python
+"""Starts a policy server: it answers get_action() over HTTP and learns from what it serves.
+
+    python serving/simple_policy_server.py --action-size=2 --observation-size=4 \\
+        --run=DQN --checkpoint-file=cartpole
+
+Players connect with `serving.PolicyClient("http://localhost:8900")`, or with any program that
+speaks HTTP (see README.md for a session with curl). Ctrl-C saves and stops; the same command goes
+on from there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # found from anywhere, also when the package is not installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import uuid
+
+import uvicorn
+import uvloop
+
+from serving import checkpoints
+from serving.checkpoints import CheckpointError
+from serving.episodes import EpisodeBook
+from serving.http_api import LOOPBACK, PolicyServer, make_app
+from serving.learner_process import LearnerProcess
+from serving.link import Configure
+from serving.policy import untrained
+from serving.protocol import POLICY_SERVER_PORT
+from serving.settings import RUNS, settings_for
+
+
+class StartError(Exception):
+    """The server cannot start; one sentence says why."""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    description, _, example = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--observation-size", type=int, required=True, metavar="N",
+        help="how many numbers an observation has (CartPole: 4)")  # fmt: skip
+    add("--action-size", type=int, required=True, metavar="N",
+        help="how many actions there are to choose from (CartPole: 2)")  # fmt: skip
+    add("--run", default="DQN", choices=sorted(RUNS), help="how to learn (default: %(default)s)")
+    add("--checkpoint-file", metavar="NAME",
+        help="where to save, and to go on from if it is there; without it nothing is kept")  # fmt: skip
+    add("--host", default="localhost",
+        help="address to listen on (default: %(default)s); others than loopback need a token")  # fmt: skip
+    add("--port", type=int, default=POLICY_SERVER_PORT,
+        help="port to listen on (default: %(default)s); 0 takes a free one and prints it")  # fmt: skip
+    add("--token", default=os.environ.get("POLICY_SERVER_TOKEN"),
+        help="what clients must present; beyond loopback one is made up if there is none")  # fmt: skip
+    add("--log-dir", metavar="DIR",
+        help="for TensorBoard's events and learner.log (default: NAME.logs)")  # fmt: skip
+    add("--abandon-after", type=float, default=300, metavar="SECONDS",
+        help="close episodes nobody has touched for so long (default: %(default)s)")  # fmt: skip
+    add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
+        help="'auto' attaches to a running Ray or starts a small one, 'local' always starts one")  # fmt: skip
+    add("--quiet", action="store_true", help="print where it listens, and no line per iteration")
+
+    learning = parser.add_argument_group("learning (for --run=DQN; the defaults suit small tasks)")
+    add = learning.add_argument
+    add("--updates-per-step", type=float, metavar="R",
+        help="updates for each env step; acting waits for them, so that it never runs far ahead "
+        "of learning: more learns from fewer episodes, less plays faster (default: 0.5)")  # fmt: skip
+    add("--slack", type=int, metavar="STEPS",
+        help="env steps acting may be ahead before it waits (default: 128)")  # fmt: skip
+    add("--hidden", metavar="N,N", help="units of each hidden layer (default: 128,128)")
+    add("--learning-rate", type=float, metavar="R", help="of Adam")
+    add("--gamma", type=float, metavar="G", help="how much a reward is worth one step later")
+    add("--n-step", type=int, metavar="N", help="steps of true rewards before bootstrapping")
+    add("--exploration-steps", type=int, metavar="STEPS",
+        help="env steps over which random actions fade out (default: 2000)")  # fmt: skip
+    add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
+    add("--seed", type=int, help="of the first weights, exploration and replay draws")
+    return parser.parse_args(arguments)
+
+
+def settings_from(options: argparse.Namespace):
+    """The settings of --run, as far as the command line overrides them."""
+    names = RUNS[options.run].__struct_fields__
+    chosen = {name: getattr(options, name, None) for name in names}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        if "hidden" in chosen:
+            chosen["hidden"] = [int(units) for units in chosen["hidden"].split(",")]
+        return settings_for(options.run, **chosen)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises StartError for what can be known before anything is started."""
+    for name in ("observation_size", "action_size"):
+        if not 1 <= getattr(options, name) <= 100_000:
+            flag = "--" + name.replace("_", "-")
+            raise StartError(f"{flag}={getattr(options, name)}: expected a number from 1 on")
+    for package in ("ray", "torch"):
+        if importlib.util.find_spec(package) is None:
+            raise StartError(
+                f"the package '{package}' is not installed in {sys.prefix}; "
+                "`make lab` sets up an environment that has everything"
+            )
+    if options.token is None and options.host not in LOOPBACK:
+        options.token = secrets.token_urlsafe(16)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; raises StartError if the port is taken or the host is not ours."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        return listener
+    except OverflowError:
+        raise StartError(f"--port={port}: expected a number from 0 to 65535") from None
+    except OSError as error:
+        hint = "; is a policy server running there already?" if error.errno == 98 else ""
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
+
+
+def line(server: PolicyServer) -> str:
+    """One iteration, for people."""
+    status = server.status()
+    mean = "   -  " if status.mean_return is None else f"{status.mean_return:6.1f}"
+    state = (
+        "" if status.state == "learning" else f"  [{status.state}{status.why and ': '}{status.why}]"
+    )
+    return (
+        f"{status.uptime:5.0f} s  steps {status.env_steps:7,}  episodes {status.episodes:5,}  "
+        f"mean return {mean}  exploration {status.exploration:.2f}  "
+        f"updates {status.updates:7,} ({status.updates_per_second:3.0f}/s)  "
+        f"policy v{status.policy_version}{state}"
+    )
+
+
+async def report(server: PolicyServer) -> None:
+    """Prints a line per iteration, as long as there is something new to say."""
+    said = None
+    while True:
+        await asyncio.sleep(1.0)
+        status = server.status()
+        news = (status.env_steps, status.updates, status.state, status.learner_restarts)
+        if news != said:
+            print(line(server), flush=True)
+            said = news
+
+
+async def tidy(book: EpisodeBook) -> None:
+    """Ends abandoned episodes, so that what they taught is learned from."""
+    while True:
+        await asyncio.sleep(min(5.0, book.abandon_after / 4))
+        book.end_abandoned()
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
+    check(options)
+    settings = settings_from(options)
+    scratch = None
+    if options.checkpoint_file is None:
+        scratch = tempfile.mkdtemp(prefix="policy-server-")
+        options.checkpoint_file = f"{scratch}/policy"
+    checkpoint_file = Path(options.checkpoint_file).absolute()
+    log_dir = str(Path(options.log_dir or f"{checkpoint_file}.logs").absolute())
+    listener = listen(options.host, options.port)
+    try:
+        checkpoint_lock = checkpoints.lock(checkpoint_file)
+        book = EpisodeBook(options.observation_size, options.action_size, options.abandon_after)
+        policy = untrained(
+            options.observation_size, options.action_size, settings.hidden, settings.seed or 0
+        )
+        allowed = settings.first_allowance
+        restore = checkpoints.newest(checkpoint_file)
+        if restore:
+            meta, policy = checkpoints.read(restore)
+            checkpoints.check_fits(
+                meta, restore, options.run,
+                options.observation_size, options.action_size, settings.hidden,
+            )  # fmt: skip
+            counters = meta.counters
+            book.env_steps, book.episodes = counters.env_steps, counters.episodes
+            book.logged_steps, allowed = counters.logged_steps, settings.slack
+        learner = LearnerProcess(
+            Configure(
+                session=uuid.uuid4().hex,
+                run=options.run,
+                observation_size=options.observation_size,
+                action_size=options.action_size,
+                options={name: getattr(settings, name) for name in settings.__struct_fields__},
+                checkpoint_file=str(checkpoint_file),
+                restore=restore,
+                log_dir=log_dir,
+                ray_address=options.ray_address,
+            ),
+            book,
+            policy,
+            allowed,
+            inherit=[checkpoint_lock],
+        )
+        learner.start()
+        server = PolicyServer(book, learner, settings.seed)
+        greet(options, listener, policy.version if restore else None, log_dir, scratch is None)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(options, server, listener))
+    finally:
+        listener.close()
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> None:
+    host, port = listener.getsockname()[:2]
+    host = options.host if options.host in LOOPBACK else host
+    print(f"policy server listens at http://{host}:{port}")
+    if options.token:
+        print(f"clients need the token {options.token}")
+    if restored_version is not None:
+        print(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
+    elif keeps:
+        print(f"saves to {options.checkpoint_file} every few seconds")
+    if keeps or options.log_dir:
+        print(f"watch it learn with: tensorboard --logdir {log_dir}")
+    print("stop it with Ctrl-C", flush=True)
+
+
+class _HttpServer(uvicorn.Server):
+    """Leaves the signals to us: after Ctrl-C the learner still has to save."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield
+
+
+async def _serve(options, server: PolicyServer, listener: socket.socket) -> int:
+    book, learner = server.book, server.learner
+    http_server = _HttpServer(
+        uvicorn.Config(
+            make_app(server, options.token),
+            http="httptools",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=3600,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    def stop() -> None:
+        if http_server.should_exit:
+            learner.kill()  # asked twice: do not wait for the last checkpoint
+        http_server.should_exit = True
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop)
+    background = [asyncio.create_task(learner.run()), asyncio.create_task(tidy(book))]
+    if not options.quiet:
+        background.append(asyncio.create_task(report(server)))
+    serving = asyncio.create_task(http_server.serve(sockets=[listener]))
+    try:
+        while not serving.done():
+            await asyncio.wait([serving], timeout=0.2)
+            if learner.fatal:
+                http_server.should_exit = True
+    finally:
+        if not options.quiet:
+            print("stopping: the learner saves ...", flush=True)
+        await learner.stop()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+    if learner.fatal:
+        raise StartError(learner.fatal)
+    if not options.quiet:
+        print("stopped", flush=True)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        return serve(options)
+    except (StartError, CheckpointError) as error:
+        print(f"simple_policy_server: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
