@@ -145,9 +145,8 @@ class OnlineDQN(DQN):
         """Takes over experience and learns from it for about `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.env_runner.ended:
-            owed = self.owed_acted + self.owed_logged
-            took = self._take_over(wait=0.0 if owed >= ROUND else 0.05)
-            owed = self.owed_acted + self.owed_logged
+            took = self._take_over(wait=0.0 if self._payable >= ROUND else 0.05)
+            owed = self._payable
             # A whole round if there is one; what is left over only once nobody is playing.
             updates = ROUND if owed >= ROUND else 0 if took else int(owed)
             if updates:
@@ -161,13 +160,18 @@ class OnlineDQN(DQN):
     def allowed(self) -> int:
         """Env steps the policy may have acted in this session; see `LearnerProcess.allowed`."""
         missing = max(0, self.settings.learning_starts - self.counters.env_steps)
-        unpaid = int(self.owed_acted / self.settings.updates_per_step)
+        unpaid = int(min(self.owed_acted, self._payable) / self.settings.updates_per_step)
         return self.counters.acted + missing + self.settings.slack - unpaid
 
     @property
     def owed(self) -> int:
-        """Env steps not learned from yet."""
-        return int((self.owed_acted + self.owed_logged) / self.settings.updates_per_step)
+        """Env steps not learned from yet; a part of an update waits for its rest."""
+        return int(int(self.owed_acted + self.owed_logged) / self.settings.updates_per_step)
+
+    @property
+    def _payable(self) -> float:
+        """Updates owed that can be made: none while all steps wait for their n-th successor."""
+        return self.owed_acted + self.owed_logged if len(self.replay) else 0.0
 
     def publish(self) -> None:
         """Hands the newest weights to the policy server."""
@@ -323,6 +327,9 @@ def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -
             gamma=settings.gamma,
             n_step=settings.n_step,
             train_batch_size_per_learner=settings.batch_size,
+            # Returns of dozens of points make differences of dozens: Huber's loss would let them
+            # shrink at a constant, slow rate.
+            td_error_loss_fn="mse",
             double_q=True,
             dueling=True,
             tau=settings.target_rate,

@@ -120,7 +120,7 @@ def read(folder: str | Path) -> tuple[Meta, Policy]:
                 )
         packed = msgspec.msgpack.decode((folder / "policy.msgpack").read_bytes())
         return meta, Policy.unpack(packed)
-    except (OSError, msgspec.MsgspecError, KeyError, ValueError) as error:
+    except (OSError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
 
 
@@ -150,8 +150,9 @@ def write(
     holds the fields of `Meta` that are not about the writing itself."""
     folder = folder_of(checkpoint_file)
     folder.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in folder.glob(".writing-*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     draft = folder / f".writing-{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     sums = {}
     for name, fill in files.items():

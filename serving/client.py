@@ -16,17 +16,19 @@ import http.client
 import os
 import socket
 import threading
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import numpy as np
 
+from serving.policy import PolicySnapshot
 from serving.protocol import (
     ERRORS,
     POLICY_SERVER_PORT,
     Action,
     EndEpisode,
     EpisodeConflict,
+    EpisodeNotFound,
     EpisodeStarted,
     GetAction,
     InvalidMessage,
@@ -52,7 +54,16 @@ BLOCK_STEPS = 500
 _encode = msgspec.json.encode
 _decoders = {
     type_: msgspec.json.Decoder(type_)
-    for type_ in (Action, EpisodeStarted, Refusal, Status, Transcript, Transcripts, Waiting)
+    for type_ in (
+        Action,
+        EpisodeStarted,
+        PolicySnapshot,
+        Refusal,
+        Status,
+        Transcript,
+        Transcripts,
+        Waiting,
+    )
 }
 
 
@@ -70,6 +81,9 @@ class _Pending:
         taken = {"reward": self.reward, "steps": self.steps}
         self.reward, self.steps = None, []
         return taken
+
+    def put_back(self, taken: dict) -> None:
+        self.reward, self.steps = taken["reward"], taken["steps"]
 
 
 class PolicyClient:
@@ -95,15 +109,17 @@ class PolicyClient:
         quiet: bool = False,
         timeout: float = TIMEOUT,
     ):
-        if "//" not in address:
-            address = f"http://{address}"
-        parts = urlsplit(address)
-        if parts.scheme != "http" or not parts.hostname:
+        try:
+            parts = urlsplit(address if "//" in address else f"http://{address}")
+            self._host, self._port = parts.hostname, parts.port or 80
+        except (TypeError, ValueError):  # brackets or port are none
+            parts = None
+        if parts is None or parts.scheme != "http" or not parts.hostname:
             raise InvalidMessage(
                 f"address is {address!r}: expected something like 'http://localhost:8900'"
             )
-        self.address = f"http://{parts.hostname}:{parts.port or 80}"
-        self._host, self._port = parts.hostname, parts.port or 80
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.address = f"http://{host}:{self._port}"
         self._timeout = timeout
         self._quiet = quiet
         self._headers = {"Content-Type": "application/json"}
@@ -134,12 +150,9 @@ class PolicyClient:
     def get_action(self, episode_id: str, observation) -> int:
         """The policy's action on `observation` (an array or list of numbers)."""
         numbers = _numbers(observation, "get_action")
-        pending = self._open.get(episode_id)
-        message = GetAction(
-            episode_id, numbers, patience=PATIENCE, **(pending.take() if pending else {})
-        )
-        answer = self._post("/get_action", message, "get_action", Action)
-        if pending:
+        message = GetAction(episode_id, numbers, patience=PATIENCE)
+        answer = self._post_with_pending("/get_action", message, "get_action", Action)
+        if pending := self._open.get(episode_id):
             pending.acted = True
         return answer.action
 
@@ -147,8 +160,10 @@ class PolicyClient:
         """Tells the server which action somebody else took on `observation`."""
         numbers = _numbers(observation, "log_action")
         try:
-            step = LoggedStep(numbers, float(action))
-        except (TypeError, ValueError):
+            step = LoggedStep(numbers, float(int(action)))
+            if step.action != action:
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
             raise InvalidMessage(
                 f"log_action(): action is {action!r}: expected a whole number"
             ) from None
@@ -159,7 +174,8 @@ class PolicyClient:
         pending.steps.append(step)
         pending.acted = True
         if len(pending.steps) >= min(BLOCK_STEPS, BLOCK_NUMBERS // max(1, len(numbers)) + 1):
-            self._flush(episode_id, pending)
+            message = LogSteps(episode_id, patience=PATIENCE)
+            self._post_with_pending("/log_steps", message, "log_action")
 
     def log_returns(self, episode_id: str, reward: float, info: dict | None = None) -> None:
         """Tells the server the reward for the latest action.
@@ -172,7 +188,7 @@ class PolicyClient:
             check_number(reward, "reward")
         except InvalidMessage as error:
             raise InvalidMessage(f"log_returns(): {error}") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InvalidMessage(
                 f"log_returns(): reward is {reward!r}: expected a number"
             ) from None
@@ -196,11 +212,8 @@ class PolicyClient:
         then counts on rewards that would have come.
         """
         numbers = _numbers(observation, "end_episode")
-        pending = self._open.get(episode_id)
-        message = EndEpisode(
-            episode_id, numbers, truncated=bool(truncated), **(pending.take() if pending else {})
-        )
-        self._post("/end_episode", message, "end_episode")
+        message = EndEpisode(episode_id, numbers, truncated=bool(truncated))
+        self._post_with_pending("/end_episode", message, "end_episode")
         self._open.pop(episode_id, None)
 
     # -- looking ------------------------------------------------------------------------------
@@ -215,7 +228,11 @@ class PolicyClient:
 
     def episode(self, episode_id: str) -> Transcript:
         """What the server saw of one episode."""
-        return self._get(f"/episodes/{episode_id}", Transcript)
+        return self._get(f"/episodes/{quote(episode_id, safe='')}", Transcript)
+
+    def policy(self) -> PolicySnapshot:
+        """The newest weights."""
+        return self._get("/policy", PolicySnapshot)
 
     def close(self) -> None:
         """Closes this thread's connection; the next call opens a new one."""
@@ -225,9 +242,23 @@ class PolicyClient:
 
     # -- the line -----------------------------------------------------------------------------
 
-    def _flush(self, episode_id: str, pending: _Pending) -> None:
-        message = LogSteps(episode_id, patience=PATIENCE, **pending.take())
-        self._post("/log_steps", message, "log_action")
+    def _post_with_pending(self, path: str, message, call: str, answer_type=None):
+        """Sends along what is pending of the message's episode. If the server refuses, nothing was
+        recorded, so it stays pending; if the answer never comes, nobody knows, and it does not."""
+        pending = self._open.get(message.episode_id)
+        if pending is None:
+            return self._post(path, message, call, answer_type)
+        taken = pending.take()
+        message.reward, message.steps = taken["reward"], taken["steps"]
+        try:
+            return self._post(path, message, call, answer_type)
+        except (EpisodeNotFound, EpisodeConflict):
+            self._open.pop(message.episode_id, None)  # the server has closed it, or was restarted
+            raise
+        except PolicyServerError as error:
+            if not isinstance(error, ServerUnreachable):
+                pending.put_back(taken)
+            raise
 
     def _get(self, path: str, answer_type):
         status, body = self._request("GET", path, None)
@@ -307,7 +338,7 @@ def _numbers(observation, call: str) -> list[float]:
     """The observation as a flat list of finite numbers."""
     try:
         array = np.asarray(observation, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         hint = ""
         if isinstance(observation, tuple) and len(observation) == 2:
             hint = "; env.reset() returns (observation, info): pass on the observation alone"

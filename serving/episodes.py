@@ -218,7 +218,7 @@ class EpisodeBook:
         observation: list[float] | None = None,
     ) -> None:
         """Raises unless all of this can be recorded; the error carries `call` and `step`."""
-        call, step = "log_returns", episode.steps - 1
+        call, at = "log_returns", episode.steps - 1
         try:
             if reward is not None:
                 check_number(reward, "reward")
@@ -228,14 +228,14 @@ class EpisodeBook:
                         "call get_action() or log_action() before log_returns()"
                     )
             call = "log_action"
-            for step, logged in enumerate(steps, episode.steps):
+            for at, logged in enumerate(steps, episode.steps):  # noqa: B007 - the error says it
                 check_observation(logged.observation, self.observation_size)
                 check_action(logged.action, self.action_size)
                 call = "log_returns"
                 check_number(logged.reward, "reward")
                 call = "log_action"
         except (InvalidMessage, EpisodeConflict) as error:
-            error.call, error.step = call, max(step, 0)
+            error.call, error.step = call, max(at, 0)
             raise
         if observation is not None:
             check_observation(observation, self.observation_size)
@@ -274,9 +274,15 @@ class EpisodeBook:
         abandoned = [episode for episode in self.open.values() if episode.touched < old]
         for episode in abandoned:
             if episode.steps:
+                self._uncount_latest(episode)
                 episode.abandon()
             self._close(episode)
         return len(abandoned)
+
+    @property
+    def incomplete_steps(self) -> int:
+        """Training steps whose next observation has not come yet: at most one an episode."""
+        return sum(1 for e in self.open.values() if e.training_enabled and e.actions)
 
     def take_experience(self) -> list[Experience]:
         """What the learner has not got yet, in order within each episode."""
@@ -317,12 +323,21 @@ class EpisodeBook:
         self.env_steps += steps
         self._to_take[episode.id] = episode
 
+    def _uncount_latest(self, episode: Episode) -> None:
+        """Its latest step will never be complete, so nobody will ever learn from it."""
+        if not episode.training_enabled:
+            self.evaluation_steps -= 1
+            return
+        self.env_steps -= 1
+        self.logged_steps -= episode.logged[-1]
+
     def _close(self, episode: Episode) -> None:
         del self.open[episode.id]
         self._ended[episode.id] = None
         while len(self._ended) > ENDED_IDS_REMEMBERED:
             self._ended.popitem(last=False)
         if not episode.actions:
+            self._to_take.pop(episode.id, None)
             return
         self.transcripts.append(episode)
         if episode.training_enabled:

@@ -7,6 +7,7 @@ routes, the guard and the OpenAPI description are Starlette's and msgspec's work
 from __future__ import annotations
 
 import hmac
+import re
 import shlex
 import time
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,7 @@ from serving.protocol import (
 )
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+NOT_A_NUMBER = re.compile(rb"[:,\[]\s*-?(NaN|Infinity|nan|inf)\b")
 
 encode = msgspec.json.encode
 
@@ -163,8 +165,9 @@ class PolicyServer:
 
     async def get_episodes(self, request: Request) -> Response:
         last = request.query_params.get("last", "20")
-        if not last.isdecimal():
-            return _refusal(InvalidMessage(f"last is {last!r}: expected a number"), "episodes")
+        if not (last.isdecimal() and len(last) < 10):
+            error = InvalidMessage(f"last is {last[:20]!r}: expected how many episodes to show")
+            return _refusal(error, "episodes")
         transcripts = self.book.latest_transcripts(int(last))
         return _json(Transcripts(transcripts, list(self.book.rejected)))
 
@@ -214,13 +217,18 @@ class Call:
             return self.decoder.decode(body)
         except msgspec.ValidationError as error:
             # "Expected `float`, got `str` - at `$.observation[0]`"
-            raise InvalidMessage(f"{error}".replace("`$.", "`").replace("`", "")) from None
+            said = f"{error}".replace("`$.", "`").replace("`", "")
+            raise InvalidMessage(
+                said.replace("Number out of range", "Expected a finite number, got a larger one")
+            ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if any(word in body for word in (b"NaN", b"Infinity", b"nan", b"inf")):
+            if NOT_A_NUMBER.search(body):
                 raise InvalidMessage(
                     "the message is not JSON: expected finite numbers, and came NaN or Infinity"
                 ) from None
             raise InvalidMessage(f"the message is not JSON: {error}") from None
+        except RecursionError:
+            raise InvalidMessage("the message is nested too deeply") from None
 
 
 async def _body(scope, receive) -> bytes:
@@ -270,9 +278,12 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None:
             host = headers.get(b"host", b"").decode("latin-1")
-            page = urlsplit(origin.decode("latin-1"))
-            foreign = page.netloc != host or (self.token is None and page.hostname not in LOOPBACK)
-            if foreign:
+            try:
+                page = urlsplit(origin.decode("latin-1"))
+                ours = page.netloc == host and (self.token or page.hostname in LOOPBACK)
+            except ValueError:  # such as "http://["
+                ours = False
+            if not ours:
                 raise Unauthorized(
                     f"a page of {origin.decode('latin-1')} may not talk to this policy server"
                 )
@@ -309,7 +320,11 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
         Route(f"/{name}", Call(server, name, handle, message), methods=["POST"])
         for name, (handle, message, _) in calls.items()
     ]
-    routes += [Route(f"/{name}", view) for name, (view, _) in views.items()]
+    # An episode's id may hold a slash, and its whole rest of the path is the id then.
+    routes += [
+        Route(f"/{name}".replace("{episode_id}", "{episode_id:path}"), view)
+        for name, (view, _) in views.items()
+    ]
     routes += [Route("/openapi.json", openapi), Route("/", welcome)]
 
     async def refuse(request: Request, error) -> Response:

@@ -36,7 +36,7 @@ MOST_STEPS_KEPT = 500_000  # waiting for the learner or for its next checkpoint
 FEED_INTERVAL = 0.01  # seconds
 SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobody waits for it
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
-FAILURES_TOLERATED = 4  # in a row, without a round of updates in between
+FAILURES_TOLERATED = 4  # in a row, without a checkpoint in between
 SECONDS_TO_STOP = 30.0
 
 
@@ -79,7 +79,9 @@ class LearnerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen | None = None
         self._socket = None
+        self._has_learned = False  # the present process
         self._stopping = False
+        self._stop_by = 0.0
         self._cpu = (time.monotonic(), 0.0)
 
     # -- for the players ----------------------------------------------------------------------
@@ -123,8 +125,9 @@ class LearnerProcess:
 
     @property
     def steps_waiting(self) -> int:
-        """Steps accepted, and not learned from yet."""
-        return max(0, self.book.env_steps - self.counters.env_steps) + self.owed
+        """Complete steps accepted, and not learned from yet."""
+        complete = self.book.env_steps - self.book.incomplete_steps
+        return max(0, complete - self.counters.env_steps) + self.owed
 
     @property
     def pid(self) -> int | None:
@@ -165,6 +168,7 @@ class LearnerProcess:
         theirs.close()
         ours.setblocking(False)
         self._socket = ours
+        self._has_learned = False
         self._last_heard = time.monotonic()
 
     @property
@@ -172,15 +176,15 @@ class LearnerProcess:
         return Path(self.configure.log_dir) / "learner.log"
 
     async def run(self) -> None:
-        """Talks to the learner, and to its successors, until `stop`."""
-        while not self._stopping:
+        """Talks to the learner, and to its successors, until `stop` has had its way."""
+        while True:
             try:
                 await self._talk()
             except (ConnectionError, OSError):
                 pass  # it died while we wrote: the reader has seen, or will see, the same
-            if self._stopping:
-                return
             await self._bury()
+            if self._has_stopped():
+                return
             if self.fatal or self._failures > FAILURES_TOLERATED:
                 self.state = "failed"
                 self._notify()
@@ -188,32 +192,38 @@ class LearnerProcess:
             self.state, self.restarts = "restarting", self.restarts + 1
             self._notify()
             await asyncio.sleep(min(2.0 ** (self._failures - 2), 8.0) if self._failures > 1 else 0)
-            if not self._stopping:
+            if not self._has_stopped():
                 self.start()
 
     async def stop(self) -> None:
-        """Lets the learner save what it has got, and ends it; bounded by SECONDS_TO_STOP."""
-        already, self._stopping = self._stopping, True
-        self._notify()
-        process = self._process
-        if already or process is None:
+        """Lets the learner save what it has got, and ends it; bounded by SECONDS_TO_STOP.
+
+        `run` does the talking still: a learner that is starting gets what waits for it first, and
+        so does the successor of one that dies now.
+        """
+        if self._stopping or self._process is None:
             return
-        if process.poll() is None and self._writer is not None:
-            try:
-                self._send_unsent()
-                self._writer.write(frame(Stop()))
-                await asyncio.wait_for(self._writer.drain(), SECONDS_TO_STOP)
-            except (ConnectionError, OSError, TimeoutError):
-                pass
-        deadline = time.monotonic() + SECONDS_TO_STOP
-        while process.poll() is None and time.monotonic() < deadline:
+        self._collect()
+        self._stopping, self._stop_by = True, time.monotonic() + SECONDS_TO_STOP
+        self._notify()
+        while not self._has_stopped() and time.monotonic() < self._stop_by:
+            if self._writer is None and not self._kept:
+                break  # it is starting, and would have nothing to save
             await asyncio.sleep(0.02)
-        await self._bury()
+        self.kill()
+        self._process.wait()
 
     def kill(self) -> None:
-        """Ends the learner at once; what it has not saved is lost."""
+        """Ends the learner at once and for good; what it has not saved is lost."""
+        self._stopping, self._stop_by = True, 0.0
         if self._process and self._process.poll() is None:
             self._process.kill()
+
+    def _has_stopped(self) -> bool:
+        """Whether `stop` was called, and there is no process nor any need of another one."""
+        if not self._stopping or self._process.poll() is None:
+            return False
+        return not self._kept or self.state == "failed" or time.monotonic() >= self._stop_by
 
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
@@ -242,7 +252,7 @@ class LearnerProcess:
                 case NewPolicy():
                     self.policy = Policy.unpack(message.policy)
                 case Report():
-                    self._failures = 0
+                    self._has_learned |= message.counters.updates > self.counters.updates
                     self.counters = message.counters
                     self.allowed, self.owed = message.allowed, message.owed
                     self.updates_per_second = message.updates_per_second
@@ -251,6 +261,7 @@ class LearnerProcess:
                     self._notify()
                 case Saved():
                     self.saved_at = time.monotonic()
+                    self._failures = 0
                     self._forget(message.consumed)
                 case Progress():
                     self.why = message.doing
@@ -266,8 +277,12 @@ class LearnerProcess:
     async def _feed(self) -> None:
         while True:
             self._collect()  # also while nobody listens: it is numbered and counted here
-            if self._writer is not None and not self._stopping:
+            if self._writer is not None:
                 self._send_unsent()
+                if self._stopping:
+                    self._writer.write(frame(Stop()))
+                    await self._writer.drain()
+                    return await asyncio.Event().wait()  # it saves, and goes
                 await self._writer.drain()
             await asyncio.sleep(FEED_INTERVAL)
 
@@ -312,15 +327,20 @@ class LearnerProcess:
                 if self._process.poll() is not None:
                     break
             else:
-                self.kill()
+                self._process.kill()
         code = self._process.wait()
-        if self._stopping:
+        if self._has_stopped():
             return
-        self._failures += 1
+        # Somebody may kill a learner as often as they like, as long as it gets anywhere at all. One
+        # that ends by itself would do so again.
+        self._failures = 1 if code < 0 and self._has_learned else self._failures + 1
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
         self.why = self.fatal or f"the learner ended with {reason}; see {self.log_file}"
         # Where the checkpoint now stands, there it goes on.
-        self.configure.restore = checkpoints.newest(self.configure.checkpoint_file)
+        try:
+            self.configure.restore = checkpoints.newest(self.configure.checkpoint_file)
+        except checkpoints.CheckpointError as error:
+            self.fatal = self.why = str(error)
 
     def _notify(self) -> None:
         self._changed.set()

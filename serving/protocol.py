@@ -224,9 +224,9 @@ class Transcripts(msgspec.Struct):
 
 class Status(msgspec.Struct):
     """Answer of `GET /status`. Returns are means over the latest 20 training episodes (null before
-    the first); `steps_waiting` counts steps that were accepted and not learned from yet."""
+    the first); `steps_waiting` counts complete steps that were not learned from yet."""
 
-    state: str  # starting | learning | idle | restarting | failed | stopping
+    state: str  # starting | learning | idle | restarting | failed
     why: str
     run: str
     observation_size: int

@@ -6,7 +6,11 @@ The defaults were chosen over many seeds of CartPole and Pong played through the
 
 from __future__ import annotations
 
+import math
+
 import msgspec
+
+MOST_UNITS = 4096  # of a layer
 
 
 class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,28 +35,36 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 2e-3
     gamma: float = 0.98
-    n_step: int = 3
+    n_step: int = 5
     batch_size: int = 64
     updates_per_step: float = 0.5
     slack: int = 128
     learning_starts: int = 500
     replay_capacity: int = 100_000
     target_rate: float = 0.1
-    target_period: int = 32
+    target_period: int = 8
     exploration_steps: int = 2_000
-    exploration_final: float = 0.02
+    exploration_final: float = 0.01
     seed: int | None = None
 
     def __post_init__(self):
         for name in ("learning_rate", "updates_per_step", "slack", "batch_size", "n_step",
                      "replay_capacity", "target_period"):  # fmt: skip
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected more than 0")
         for name in ("gamma", "target_rate", "exploration_final"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 to 1")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden is {self.hidden}: expected layer sizes such as 128,128")
+        for name in ("learning_starts", "exploration_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
+        if not self.hidden or not all(1 <= units <= MOST_UNITS for units in self.hidden):
+            raise ValueError(
+                f"hidden is {self.hidden}: expected layers of 1 to {MOST_UNITS} units, "
+                "such as 128,128"
+            )
+        if self.seed is not None and not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}: expected a number from 0 to {2**32 - 1}")
 
     @property
     def first_allowance(self) -> int:

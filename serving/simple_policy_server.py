@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -75,6 +76,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
         help="'auto' attaches to a running Ray or starts a small one, 'local' always starts one")  # fmt: skip
     add("--quiet", action="store_true", help="print where it listens, and no line per iteration")
+    add("--stop-with-stdin", action="store_true",
+        help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 
     learning = parser.add_argument_group("learning (for --run=DQN; the defaults suit small tasks)")
     add = learning.add_argument
@@ -101,6 +104,8 @@ def settings_from(options: argparse.Namespace):
     chosen = {name: value for name, value in chosen.items() if value is not None}
     try:
         if "hidden" in chosen:
+            if not re.fullmatch(r"\s*\d{1,5}(\s*,\s*\d{1,5})*\s*", chosen["hidden"], re.ASCII):
+                raise ValueError(f"hidden is {chosen['hidden']!r}: expected units such as 128,128")
             chosen["hidden"] = [int(units) for units in chosen["hidden"].split(",")]
         return settings_for(options.run, **chosen)
     except ValueError as error:
@@ -112,7 +117,9 @@ def check(options: argparse.Namespace) -> None:
     for name in ("observation_size", "action_size"):
         if not 1 <= getattr(options, name) <= 100_000:
             flag = "--" + name.replace("_", "-")
-            raise StartError(f"{flag}={getattr(options, name)}: expected a number from 1 on")
+            raise StartError(f"{flag}={getattr(options, name)}: expected a number from 1 to 100000")
+    if not 0 < options.abandon_after:
+        raise StartError(f"--abandon-after={options.abandon_after}: expected more than 0 seconds")
     for package in ("ray", "torch"):
         if importlib.util.find_spec(package) is None:
             raise StartError(
@@ -234,6 +241,7 @@ def serve(options: argparse.Namespace) -> int:
 def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> None:
     host, port = listener.getsockname()[:2]
     host = options.host if options.host in LOOPBACK else host
+    host = f"[{host}]" if ":" in host else host
     print(f"policy server listens at http://{host}:{port}")
     if options.token:
         print(f"clients need the token {options.token}")
@@ -252,6 +260,12 @@ class _HttpServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):
         yield
+
+
+def _on_input(stop) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        stop()
 
 
 async def _serve(options, server: PolicyServer, listener: socket.socket) -> int:
@@ -277,6 +291,8 @@ async def _serve(options, server: PolicyServer, listener: socket.socket) -> int:
 
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop)
+    if options.stop_with_stdin:
+        asyncio.get_running_loop().add_reader(sys.stdin, _on_input, stop)
     background = [asyncio.create_task(learner.run()), asyncio.create_task(tidy(book))]
     if not options.quiet:
         background.append(asyncio.create_task(report(server)))

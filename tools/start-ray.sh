@@ -11,7 +11,7 @@ Policy servers and notebooks attach to it, and so start seconds sooner than with
 
   --check     only look: exit code 0 if Ray is running, 1 if not; starts nothing
   --verbose   say what was found: address, CPUs, memory, versions
-  --stop      stop the Ray that this script started
+  --stop      stop the Ray that runs on this machine
 TEXT
 }
 
@@ -34,42 +34,42 @@ if ! command -v ray >/dev/null; then
   exit 3
 fi
 
-running() { timeout 20 ray health-check >/dev/null 2>&1; }
+# `ray health-check` knows nothing of Ray's token; attaching as a program would is the true test.
+look() {
+  RAY_VERBOSE="$verbose" timeout 40 python - <<'PYTHON'
+import os, platform, sys, warnings
+warnings.simplefilter("ignore")
+import ray
+try:
+    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
+except ConnectionError:
+    sys.exit(1)
+print("Ray is running.")
+if os.environ["RAY_VERBOSE"] == "true":
+    resources = ray.cluster_resources()
+    print(f"  address  {ray.get_runtime_context().gcs_address}")
+    print(f"  CPUs     {resources.get('CPU', 0):.0f}")
+    print(f"  memory   {resources.get('memory', 0) / 2**30:.1f} GiB")
+    print(f"  Ray      {ray.__version__}, Python {platform.python_version()}")
+PYTHON
+}
 
 if $stop; then
-  if running; then ray stop --grace-period 5 >/dev/null 2>&1; echo "Ray is stopped."; else
-    echo "Ray is not running."; fi
+  ray stop --grace-period 5 >/dev/null 2>&1 && echo "Ray is stopped."
   exit 0
 fi
 
-if running; then
-  echo "Ray is running."
-elif $check; then
+if look; then exit 0; fi
+if $check; then
   echo "Ray is not running; start it with tools/start-ray.sh"
   exit 1
-else
-  echo "Starting Ray (about ten seconds) ..."
-  # Port 0 takes free ones: nothing of another program's is disturbed.
-  if ! output=$(RAY_DISABLE_IMPORT_WARNING=1 timeout 60 ray start --head --port="${RAY_PORT:-6379}" \
-    --include-dashboard=false --disable-usage-stats --object-store-memory=$((80 * 1024 * 1024)) \
-    --num-cpus="$(nproc)" 2>&1); then
-    echo "start-ray.sh: Ray did not start:" >&2
-    echo "$output" >&2
-    exit 4
-  fi
-  echo "Ray is running."
 fi
-
-if $verbose; then
-  python - <<'PYTHON'
-import platform, warnings
-warnings.simplefilter("ignore")
-import ray
-ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-resources = ray.cluster_resources()
-print(f"  address  {ray.get_runtime_context().gcs_address}")
-print(f"  CPUs     {resources.get('CPU', 0):.0f}")
-print(f"  memory   {resources.get('memory', 0) / 2**30:.1f} GiB")
-print(f"  Ray      {ray.__version__}, Python {platform.python_version()}")
-PYTHON
+echo "Starting Ray (about ten seconds) ..."
+if ! output=$(timeout 60 ray start --head --port="${RAY_PORT:-6379}" \
+  --include-dashboard=false --disable-usage-stats --object-store-memory=$((80 * 1024 * 1024)) \
+  --num-cpus="$(nproc)" 2>&1); then
+  echo "start-ray.sh: Ray did not start:" >&2
+  echo "$output" >&2
+  exit 4
 fi
+look

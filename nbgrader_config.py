@@ -1,0 +1,40 @@
+"""nbgrader: `solutions/` is what instructors write, `lessons/` is what students get.
+
+    nbgrader generate_assignment 01-serve-and-learn --force     (or: make lessons)
+    nbgrader autograde 01-serve-and-learn
+    nbgrader generate_feedback 01-serve-and-learn
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, ROOT)
+# nbgrader starts `alembic` and `jupyter` by name: let it find those of this environment.
+os.environ["PYTHONPATH"] = ROOT + os.pathsep + os.environ.get("PYTHONPATH", "")
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
+from nbgrader.preprocessors import GetGrades  # noqa: E402
+
+from tools.feedback import HideTests  # noqa: E402
+
+c = get_config()  # noqa: F821 - traitlets defines it
+
+c.CourseDirectory.course_id = "online-learning"
+c.CourseDirectory.root = ROOT
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "lessons"
+# What Jupyter leaves behind is no part of an assignment.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.checkpoints", "*.logs"]
+
+c.ClearSolutions.code_stub = {
+    "python": "raise NotImplementedError(\"replace this line with your own code\")"
+}
+
+# A policy needs time to learn. A cell that hangs is interrupted, and the next ones are graded.
+c.Execute.timeout = 300
+c.Execute.interrupt_on_timeout = True
+
+# Students read what was wrong, not how it was tested.
+c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]

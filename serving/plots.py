@@ -1,0 +1,61 @@
+"""A learning curve that grows while the policy learns, for notebooks."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+REDRAW_EVERY = 0.5  # seconds
+
+
+class LearningCurve:
+    """Shows returns as they come: `curve.add(episode_return)` after each episode.
+
+    target
+        draws a line to aim at
+    window
+        how many episodes the bold mean takes in
+    """
+
+    def __init__(
+        self, target: float | None = None, window: int = 20, title: str = "Learning curve"
+    ):
+        from matplotlib.figure import Figure
+
+        self.returns: list[float] = []
+        self._target, self._window = target, window
+        self._figure = Figure(figsize=(7, 3), layout="constrained")
+        self._axes = self._figure.subplots()
+        self._title = title
+        self._display = None
+        self._drawn = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Of the latest `window` returns; NaN before the first."""
+        return float(np.mean(self.returns[-self._window :])) if self.returns else float("nan")
+
+    def add(self, episode_return: float) -> None:
+        self.returns.append(float(episode_return))
+        if time.monotonic() - self._drawn > REDRAW_EVERY:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draws now; `add` does so twice a second at most."""
+        from IPython.display import display
+
+        axes, returns = self._axes, np.array(self.returns)
+        axes.clear()
+        axes.plot(returns, ".", color="0.7", label="one episode")
+        means = [returns[max(0, i - self._window + 1) : i + 1].mean() for i in range(len(returns))]
+        axes.plot(means, color="C0", linewidth=2, label=f"mean of the latest {self._window}")
+        if self._target is not None:
+            axes.axhline(self._target, color="C1", linestyle="--", label=f"target {self._target:g}")
+        axes.set(xlabel="episode", ylabel="return", title=self._title)
+        axes.legend(loc="upper left")
+        if self._display is None:
+            self._display = display(self._figure, display_id=True)
+        else:
+            self._display.update(self._figure)
+        self._drawn = time.monotonic()
