@@ -337,7 +337,13 @@ def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -
             # RLlib's own buffer is not used, and the smallest one costs nothing.
             replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 1},
         )
-        .reporting(min_time_s_per_iteration=None, metrics_num_episodes_for_smoothing=20)
+        .reporting(
+            # An iteration lasts as long as training_step says. DQN's own default waits for 1,000
+            # steps, which never come once nobody plays.
+            min_time_s_per_iteration=0,
+            min_sample_timesteps_per_iteration=0,
+            metrics_num_episodes_for_smoothing=20,
+        )
         .debugging(log_level="ERROR", seed=settings.seed)
     )
     return config

@@ -94,7 +94,7 @@ def newest(checkpoint_file: str | Path) -> str | None:
             f"{checkpoint_file}: cannot be read as a checkpoint file: {error}"
         ) from None
     folder = folder_of(checkpoint_file) / Path(name).name
-    if not name or not (folder / "meta.json").is_file():
+    if not name or not os.path.isfile(folder / "meta.json"):
         raise CheckpointError(
             f"{checkpoint_file} points at {name[:80]!r}, and there is no such checkpoint in "
             f"{folder_of(checkpoint_file)}; remove {checkpoint_file} to start anew"

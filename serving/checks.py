@@ -150,6 +150,8 @@ def watch_evaluation(
             "evaluation",
             "the environment was not played with the server's actions: ask get_action() each step",
         )
+    elif any(t.ending is None for t in transcripts):
+        findings.add("evaluation", "an episode was never ended: call end_episode() at its end")
     else:
         try:
             right = np.allclose(np.array(list(returns), float), totals)

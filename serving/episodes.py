@@ -200,6 +200,7 @@ class EpisodeBook:
     def find(self, episode_id: str) -> Episode:
         episode = self.open.get(episode_id)
         if episode is not None:
+            episode.touched = time.monotonic()
             return episode
         if episode_id in self._ended:
             raise EpisodeConflict(
@@ -242,7 +243,6 @@ class EpisodeBook:
 
     def record(self, episode: Episode, reward: float | None, steps: list[LoggedStep]) -> None:
         """Records what happened since the previous request; `check` must have passed."""
-        episode.touched = time.monotonic()
         if reward is not None:
             episode.add_reward(reward)
         if steps:

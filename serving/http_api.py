@@ -342,6 +342,7 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
         lifespan=lifespan,
         exception_handlers={404: refuse, 405: refuse},
     )
+    app.router.redirect_slashes = False  # a 404 says more than a redirect that a proxy misdirects
     return Guard(app, token)
 
 

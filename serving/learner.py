@@ -77,7 +77,11 @@ def attach_ray(address: str) -> str:
             if address != "auto":
                 raise
     ray.init(
-        num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet
+        address="local",  # without it, a running Ray would be attached to
+        num_cpus=os.cpu_count(),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE,
+        **quiet,
     )
     return "started a local Ray"
 

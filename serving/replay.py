@@ -39,7 +39,8 @@ class Replay:
         return min(self.added, self.capacity)
 
     def add(self, episode_id, observations, actions, rewards, terminated, truncated) -> None:
-        """A chunk of an episode: observations (k + 1, size), actions (k,), rewards (k,)."""
+        """A chunk of an episode: observations (k + 1, size), actions (k,), rewards (k,); k may be 0,
+        but not where the episode terminates."""
         if episode_id in self._tails:
             tail_observations, tail_actions, tail_rewards = self._tails.pop(episode_id)
             observations = np.concatenate([tail_observations, observations])

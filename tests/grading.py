@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+
+from serving.grading import Exam
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -116,3 +120,38 @@ def reference_answers(assignment: str) -> dict[str, str]:
         for cell in notebook.cells
         if cell.metadata.get("nbgrader", {}).get("solution")
     }
+
+
+def grade_in_process(
+    assignment: str, answers: dict[str, str], skip: frozenset[str] = frozenset()
+) -> tuple[dict, dict]:
+    """Points and sentences as autograding would give them, without nbgrader and its kernel.
+
+    Runs the instructor's notebook from its solution and test cells, with `answers` in place of the
+    solutions: seconds instead of half a minute. The full way is `Course.grade`. Test cells in
+    `skip` are left out.
+    """
+    notebook = nbformat.read(ROOT / "solutions" / assignment / f"{assignment}.ipynb", as_version=4)
+    namespace: dict = {"__name__": "__main__"}
+    points, said = {}, {}
+    try:
+        for cell in notebook.cells:
+            mark = cell.metadata.get("nbgrader", {})
+            if mark.get("solution"):
+                with contextlib.suppress(Exception):
+                    exec(answers.get(mark["grade_id"], cell.source), namespace)
+            elif mark.get("grade") and mark["grade_id"] not in skip:
+                noise = io.StringIO()
+                try:
+                    with contextlib.redirect_stderr(noise):
+                        exec(cell.source, namespace)
+                    assert not noise.getvalue(), f"stderr: {noise.getvalue()}"
+                    points[mark["grade_id"]] = mark["points"]
+                except Exception as error:  # noqa: BLE001 - a failed test
+                    points[mark["grade_id"]] = 0
+                    said[mark["grade_id"]] = str(error)
+    finally:
+        for value in list(namespace.values()):
+            if isinstance(value, Exam):
+                value.close()
+    return points, said

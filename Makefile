@@ -1,0 +1,63 @@
+# Needs Python 3.11 and make; everything else is installed into .venv from requirements.lock.
+
+# JupyterLab's kernels and terminals inherit this.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+PYTHON := .venv/bin/python
+PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv lab demo test lessons images bench lock clean
+
+help: ## list the targets
+	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
+	  $(MAKEFILE_LIST)
+
+.venv: $(INSTALLED) ## install what the kit needs (the other targets do so by themselves)
+
+# Done again when the lock changes. The stamp comes last: what was interrupted is resumed.
+$(INSTALLED): requirements.lock pyproject.toml
+	@if [ ! -x $(PYTHON) ]; then \
+	  for name in python3.11 python3 python; do \
+	    if "$$name" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>&-; \
+	    then found=$$name; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "There is no Python 3.11 with venv here: install it (on Debian python3.11-venv)" \
+	      "and call make again." >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Installing into .venv, this once: about three minutes."; \
+	  "$$found" -m venv .venv; \
+	fi
+	$(PIP_INSTALL) -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lab: $(INSTALLED) ## open the lessons in JupyterLab
+	@jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lessons \
+	  --ServerApp.terminado_settings='shell_command=bash --rcfile "$(CURDIR)/tools/terminal.sh"' \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
+
+demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
+	@$(PYTHON) tools/demo.py $(DEMO)
+
+test: $(INSTALLED) ## run the tests
+	@$(PYTHON) -m pytest $(TEST)
+
+lessons: $(INSTALLED) ## generate lessons/ from solutions/
+	@$(PYTHON) tools/make_lessons.py $(LESSONS)
+
+images: $(INSTALLED) ## draw the pictures of the lessons
+	@$(PYTHON) tools/make_images.py $(IMAGES)
+
+bench: $(INSTALLED) ## measure start, learning, throughput and latency; options in BENCH="--help"
+	@$(PYTHON) tools/bench.py $(BENCH)
+
+lock: $(INSTALLED) ## write requirements.lock and environment.yml from what is installed
+	@$(PYTHON) tools/make_lock.py
+
+clean: ## remove .venv, and what tests and tools leave behind
+	rm -rf .venv build .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,222 @@
+"""A Ray, policy servers on free ports, and a last look around: what tests of all files share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving.testing import RunningServer
+
+MARK = "ONLINE_LEARNING_KIT_TESTS"  # environment variable that all our descendants inherit
+RAY_TEMP = "RAY_TMPDIR"
+OBJECT_STORE = 80 * 2**20  # bytes
+SECONDS_TO_VANISH = 30.0  # a learner whose server was killed saves before it goes
+
+ATTACH = """
+import sys, ray
+try:
+    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
+except ConnectionError:
+    sys.exit(1)
+print(ray.get_runtime_context().gcs_address)
+"""
+
+
+# -- what is left behind ------------------------------------------------------------------------
+
+
+def marked_processes(mark: str) -> list[psutil.Process]:
+    """Living processes that inherited `mark`: children, and orphans too, which have no parent to
+    find them by."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+def leftovers(mark: str, folder: Path) -> list[str]:
+    """Processes with `mark`, the ports they listen on, and policy servers' folders in `folder`."""
+    found = []
+    for process in marked_processes(mark):
+        try:
+            command = " ".join(process.cmdline())[-150:]
+            listening = [
+                connection.laddr.port
+                for connection in process.net_connections("tcp")
+                if connection.status == psutil.CONN_LISTEN
+            ]
+            found.append(f"process {process.pid} ({command}), listening on {listening}")
+        except psutil.Error:
+            continue
+    found += [f"folder {entry}" for entry in sorted(folder.glob("policy-server-*"))]
+    return found
+
+
+def end(processes: list[psutil.Process], patience: float = 10.0) -> None:
+    """SIGTERM, then SIGKILL."""
+    for process in processes:
+        try:
+            process.terminate()
+        except psutil.Error:
+            pass
+    _, alive = psutil.wait_procs(processes, patience)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.Error:
+            pass
+    psutil.wait_procs(alive, patience)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """The session's mark and its folder for temporary files; fails the run if at its end there is
+    a process, a listening port or a temporary folder of ours."""
+    mark, folder = f"{os.getpid()}-{time.time_ns()}", tmp_path_factory.mktemp("temporary")
+    before = {name: os.environ.get(name) for name in (MARK, "TMPDIR", RAY_TEMP)}
+    # Ray looks for a running one in its own temporary folder, which has to stay where it was.
+    os.environ.setdefault(RAY_TEMP, tempfile.gettempdir())
+    os.environ[MARK], os.environ["TMPDIR"] = mark, str(folder)
+    tempfile.tempdir = None  # read TMPDIR again
+    try:
+        yield mark, folder
+        deadline = time.monotonic() + SECONDS_TO_VANISH
+        while (found := leftovers(mark, folder)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        end(marked_processes(mark))
+        assert not found, "the tests have left behind:\n" + "\n".join(found)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        tempfile.tempdir = None
+
+
+# -- Ray --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(nothing_left_behind) -> Iterator[str]:
+    """The address of a running Ray. One that runs already is used and left alone; otherwise a small
+    one is started, and exactly that one is stopped."""
+    attached = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ATTACH],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+    )
+    address = attached.stdout.strip().split("\n")[-1]
+    started = None
+    if attached.returncode != 0 or not address:
+        started = _StartedRay()
+        address = started.address
+    before = os.environ.get("RAY_ADDRESS")
+    os.environ["RAY_ADDRESS"] = address
+    try:
+        yield address
+    finally:
+        os.environ.pop("RAY_ADDRESS")
+        if before is not None:
+            os.environ["RAY_ADDRESS"] = before
+        if started:
+            started.stop()
+
+
+class _StartedRay:
+    ATTEMPTS = 3  # on a busy machine one may fail: the raylet waits 15 s for its agents, no longer
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets need a short path
+        self.address = ""
+        for _ in range(self.ATTEMPTS):
+            said = self._start()
+            if self.address:
+                return
+            self.stop()
+        raise RuntimeError(f"Ray did not start; it said: {said}")
+
+    def _start(self) -> str:
+        self.folder.mkdir(exist_ok=True)
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--head",
+            "--port=0",
+            "--include-dashboard=false",
+            "--include-log-monitor=false",
+            "--disable-usage-stats",
+            f"--object-store-memory={OBJECT_STORE}",
+            f"--temp-dir={self.folder}",
+        ]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180
+        )
+        if done.returncode == 0:
+            self.address = (self.folder / "ray_current_cluster").read_text().strip()
+        return done.stdout
+
+    def stop(self) -> None:
+        end(self._processes())
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _processes(self) -> list[psutil.Process]:
+        """Each of them is told Ray's folder on its command line."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if any(str(self.folder) in argument for argument in process.cmdline()):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+# -- policy servers ---------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def a_free_port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def policy_servers(ray_cluster) -> Iterator[Callable[..., RunningServer]]:
+    """Makes policy servers with the arguments of `RunningServer`, and stops them all at the end."""
+    servers = []
+
+    def make(observation_size: int = 4, action_size: int = 2, **options) -> RunningServer:
+        server = RunningServer(observation_size, action_size, **options)
+        servers.append(server)
+        return server.start()
+
+    try:
+        yield make
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.fixture
+def a_policy_server(policy_servers) -> RunningServer:
+    """A fresh policy server of CartPole's sizes; it may be stopped and killed."""
+    return policy_servers()

@@ -1,0 +1,71 @@
+"""The lessons: what students get, what nbgrader makes of their answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from grading import ROOT, Course, grade_in_process, reference_answers
+from mutants import SERVE_AND_LEARN
+
+LESSON = "01-serve-and-learn"
+LONG = int(os.environ.get("AUTOGRADES", "1"))
+FULL_MARKS = 22
+
+
+@pytest.fixture(scope="module")
+def a_course(tmp_path_factory, ray_cluster):
+    return Course(tmp_path_factory.mktemp("course"), LESSON)
+
+
+def test_lessons_are_what_solutions_generate():
+    """Does lessons/ follow from solutions/, and hold neither answers nor hidden tests?"""
+    done = subprocess.run(
+        [sys.executable, "tools/make_lessons.py", "--check"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("attempt", range(LONG))
+def test_the_reference_answer_gets_full_marks(a_course, attempt):
+    """Does plain `nbgrader autograde` give a right answer all points, in a minute?"""
+    a_course.submit(f"right{attempt}", reference_answers(LESSON))
+    graded = a_course.grade(f"right{attempt}")
+    print(f"attempt {attempt}: {graded.total} points in {graded.seconds:.0f} s")
+    assert graded.total == FULL_MARKS, graded.said
+
+
+def test_the_stub_gets_nothing(a_course):
+    """Does an untouched lesson get 0 points, and does its feedback hide the tests?"""
+    a_course.submit("stub", {})
+    graded = a_course.grade("stub")
+    assert graded.total == 0
+    feedback = re.sub(r"<[^>]*>", "", a_course.feedback("stub"))
+    assert "run_one_episode raised NotImplementedError" in feedback
+    for secret in ("HIDDEN TESTS", "Exam(globals()", "Orchard", "Traceback", "exam.require"):
+        assert secret not in feedback, f"feedback shows {secret!r}"
+
+
+def test_a_hanging_answer_is_stopped(a_course):
+    """Does an endless loop cost its points, and not the grader's evening?"""
+    a_course.submit("hangs", {"run_one_episode": "def run_one_episode(env):\n    while True: pass"})
+    graded = a_course.grade("hangs", timeout=300)
+    assert graded.total == 0
+    assert "took longer" in graded.said["test_calls"]
+
+
+@pytest.mark.parametrize("mutant", SERVE_AND_LEARN, ids=lambda mutant: mutant.name)
+def test_a_wrong_answer_loses_its_points(mutant, ray_cluster):
+    """Does each mistake lose the points it should, and only those?"""
+    # A mistake that does not touch learning leaves the server to learn, which takes its time: the
+    # long form waits for it.
+    skip = set() if LONG > 1 or "test_learning" in mutant.loses else {"test_learning"}
+    answers = mutant.answers(reference_answers(LESSON))
+    points, said = grade_in_process(LESSON, answers, frozenset(skip))
+    lost = {grade_id for grade_id, earned in points.items() if not earned}
+    assert lost == mutant.loses, said
+    assert all(said[grade_id] for grade_id in lost), "a lost point comes with a reason"

@@ -1,0 +1,528 @@
+#!/usr/bin/env python
+"""Measures what is promised: start, learning, throughput and latency, beside peers if there are any.
+
+    make bench
+    make bench BENCH="--only=start,beside --seeds=3"
+    make bench BENCH="--peers=DIR"
+
+DIR holds the peers' drivers (ray29_server.py, ray29_cartpole.py, sb3_cartpole.py, http_echo.py) and
+a virtual environment for each: ray29/, sb3/, echo/. Figures drift from machine to machine; the
+ratios, measured in one run, are what holds. Leave the machine alone while it measures.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+import psutil
+
+from serving.testing import RunningServer, evaluate, frozen_policy
+from tools.bench_players import make_env
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAYERS = ROOT / "tools" / "bench_players.py"
+START_RAY = ROOT / "tools" / "start-ray.sh"
+RESULT = ROOT / "build" / "bench.json"
+PARTS = ("start", "cartpole", "busy", "beside")
+MARK = "ONLINE_LEARNING_KIT_BENCH"  # environment variable that everything started here inherits
+TARGET = 195.0
+LEARNER_PATIENCE = 60.0  # seconds
+MOST_SECONDS = 90.0  # for one seed of CartPole
+MOST_PEER_SECONDS = 400.0
+
+
+class Row(NamedTuple):
+    """One line of the table. `met` is None where there is nothing to compare with."""
+
+    what: str
+    measured: str
+    wanted: str
+    met: bool | None
+
+
+class Item(NamedTuple):
+    """One thing to measure: `run` writes what it finds into the figures."""
+
+    name: str
+    seconds: float  # expected
+    run: Callable[[], None]
+
+
+@dataclass
+class Figures:
+    """Everything that was measured; build/bench.json holds the same."""
+
+    first_actions: list[float] = field(default_factory=list)  # seconds
+    cartpole: list[dict] = field(default_factory=list)  # a seed each
+    ray29_cartpole: dict | None = None
+    sb3_cartpole: list[dict] = field(default_factory=list)
+    busy: dict | None = None
+    beside: dict | None = None
+    echo: dict | None = None
+
+
+# -- processes --------------------------------------------------------------------------------------
+
+
+def started_here(mark: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:  # ended meanwhile, or somebody else's
+            continue
+    return found
+
+
+def end_all(mark: str) -> None:
+    """Ends every process that was started here, orphans too."""
+    for signal_, patience in (("terminate", 5.0), ("kill", 5.0)):
+        for process in (processes := started_here(mark)):
+            with contextlib.suppress(psutil.Error):
+                getattr(process, signal_)()
+        psutil.wait_procs(processes, patience)
+
+
+class Player:
+    """A process of tools/bench_players.py, imported and waiting for an address."""
+
+    def __init__(self, role: str, **options):
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        self.process = subprocess.Popen(
+            [sys.executable, str(PLAYERS), role, *flags],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if self.process.stdout.readline().strip() != "ready":
+            raise RuntimeError(f"the player '{role}' did not start")
+
+    def play(self, address: str) -> None:
+        self.process.stdin.write(f"{address}\n")
+        self.process.stdin.flush()
+
+    def result(self, timeout: float) -> dict:
+        """What it has seen; tells it to stop if it plays until told."""
+        output, _ = self.process.communicate(timeout=timeout)
+        return json.loads(output)
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def a_free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return taken.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), 1.0):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"nothing listens on port {port} after {seconds:.0f} s")
+
+
+class Bench:
+    """Plans what to measure, measures it, and makes the table."""
+
+    def __init__(self, options: argparse.Namespace, mark: str):
+        self.options = options
+        self.mark = mark
+        self.figures = Figures()
+        self.skipped: list[str] = []
+
+    # -- the plan -----------------------------------------------------------------------------------
+
+    def plan(self) -> list[Item]:
+        options, parts = self.options, self.options.only
+        items = []
+        if "start" in parts:
+            items += [
+                Item(f"first action, start {i + 1} of {options.starts}", 2.5, self.first_action)
+                for i in range(options.starts)
+            ]
+        if "cartpole" in parts:
+            items += [
+                Item(f"CartPole, seed {seed}", 20, lambda seed=seed: self.cartpole(seed))
+                for seed in range(options.seeds)
+            ]
+            if self.peer("sb3", "sb3_cartpole.py"):
+                runs = options.peer_seeds
+                items.append(Item(f"CartPole, SB3, {runs} seeds", 32 * runs, self.sb3))
+        if "busy" in parts:
+            items.append(Item("steps/s while the learner is busy", 15 + options.seconds, self.busy))
+        if {"cartpole", "busy"} & set(parts) and self.peer("ray29", "ray29_cartpole.py"):
+            seconds = 300 if "cartpole" in parts else max(45.0, 2 * options.seconds)
+            items.append(
+                Item("CartPole, Ray 2.9.3", 20 + seconds * 0.7, lambda: self.ray29(seconds))
+            )
+        if "beside" in parts:
+            items.append(Item("evaluation beside training", 15 + options.seconds, self.beside))
+            if self.peer("echo", "http_echo.py"):
+                items.append(Item("bare echo", 2 + options.seconds / 2, self.echo))
+        return items
+
+    def peer(self, environment: str, driver: str) -> bool:
+        """Whether this peer can be measured; says so if not."""
+        folder = self.options.peers
+        if folder is None:
+            reason = "no --peers was given"
+        elif not (folder / environment / "bin" / "python").exists():
+            reason = f"there is no {environment}/bin/python in {folder}"
+        elif not (folder / driver).exists():
+            reason = f"there is no {driver} in {folder}"
+        else:
+            return True
+        self.skipped.append(f"not compared with {environment}: {reason}")
+        return False
+
+    # -- measuring ----------------------------------------------------------------------------------
+
+    def first_action(self) -> None:
+        """Seconds from the command to the answer of a training episode's first get_action."""
+        started = time.perf_counter()
+        with RunningServer(4, 2) as server:
+            client = server.client()
+            client.get_action(client.start_episode(), [0.0, 0.0, 0.0, 0.0])
+            self.figures.first_actions.append(time.perf_counter() - started)
+            server.kill()
+            end_all(self.mark)  # its learner, in the middle of an import
+
+    def cartpole(self, seed: int) -> None:
+        """One seed, from the command that starts the server; then the frozen policy, greedily."""
+        with Player("learn", seed=seed, seconds=MOST_SECONDS, target=TARGET) as player:
+            started = time.monotonic()
+            with RunningServer(4, 2, seed=seed) as server:
+                player.play(server.address)
+                found = player.result(MOST_SECONDS + 60)
+                policy = frozen_policy(server.client())
+            found["seconds"] = found.pop("at") - started
+            found["evaluation"] = statistics.mean(
+                evaluate(policy, make_env, 20, 10_000 + 100 * seed)
+            )
+            self.figures.cartpole.append({"seed": seed, **found})
+
+    def busy(self) -> None:
+        """One training client, at Ray 2.9.3's ratio of one update for four steps."""
+        with RunningServer(4, 2, updates_per_step=0.25) as server, Player("train") as player:
+            player.play(server.address)
+            self.figures.busy = self.window(server)
+
+    def beside(self) -> None:
+        """An evaluation client, which nothing paces, while another one trains."""
+        seconds = self.options.seconds
+        with (
+            RunningServer(4, 2) as server,
+            Player("train") as trainer,
+            Player("evaluate", seconds=seconds) as evaluator,
+        ):
+            trainer.play(server.address)
+            self.wait_for_learning(server)
+            evaluator.play(server.address)
+            found = self.window(server)
+            found.update(evaluator.result(seconds + 30))
+            self.figures.beside = found
+
+    def window(self, server: RunningServer) -> dict:
+        """What the server did within --seconds of learning, by its own counters."""
+        self.wait_for_learning(server)
+        client = server.client()
+        before, began = client.status(), time.perf_counter()
+        time.sleep(self.options.seconds)
+        after, seconds = client.status(), time.perf_counter() - began
+        counted = {
+            "steps_per_second": after.env_steps - before.env_steps,
+            "evaluation_steps_per_second": after.evaluation_steps - before.evaluation_steps,
+            "updates_per_second": after.updates - before.updates,
+        }
+        return {name: count / seconds for name, count in counted.items()}
+
+    def wait_for_learning(self, server: RunningServer) -> None:
+        server.wait_until(lambda status: status.updates > 100, LEARNER_PATIENCE, "the learner")
+
+    # -- peers --------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def peer_process(self, environment: str, driver: str, *arguments) -> Iterator[subprocess.Popen]:
+        """A peer's driver in its own environment, with a temporary folder of its own: its Ray must
+        not find the one of this kit."""
+        folder = self.options.peers
+        with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch:
+            process = subprocess.Popen(
+                [folder / environment / "bin" / "python", folder / driver, *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=open(Path(scratch) / "stderr", "w"),
+                text=True,
+                cwd=scratch,
+                env={**os.environ, "RAY_TMPDIR": scratch, "PYTHONWARNINGS": "ignore"},
+            )
+            try:
+                yield process
+            finally:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+                process.stdout.close()
+                end_all(self.mark)
+
+    def ray29(self, seconds: float) -> None:
+        port = a_free_port()
+        with self.peer_process("ray29", "ray29_server.py", 4, 2, port) as server:
+            # Its output is not read: a few lines a second fit into the pipe for long enough.
+            wait_for_port(port, server)
+            with self.peer_process("ray29", "ray29_cartpole.py", seconds, port) as player:
+                output, _ = player.communicate(timeout=seconds + 60)
+        lines = re.findall(
+            r"([\d.]+) s, (\d+) episodes, (\d+) steps, mean ([\d.]+), (\d+) steps/s, "
+            r"get_action p50 ([\d.]+) ms p99 ([\d.]+) ms", output,
+        )  # fmt: skip
+        solved = re.search(r"solved: ([\d.]+) s, (\d+) episodes, (\d+) steps", output)
+        if not lines:
+            raise RuntimeError(f"ray29_cartpole.py printed no figures: {output[-500:]}")
+        last = [float(number) for number in lines[-1]]
+        self.figures.ray29_cartpole = {
+            "solved": bool(solved),
+            "seconds": float(solved[1]) if solved else last[0],
+            "episodes": int(solved[2]) if solved else int(last[1]),
+            "steps": int(solved[3]) if solved else int(last[2]),
+            "steps_per_second": last[4],
+            "p50_ms": last[5],
+            "p99_ms": last[6],
+        }
+
+    def sb3(self) -> None:
+        seeds = self.options.peer_seeds
+        with self.peer_process("sb3", "sb3_cartpole.py", seeds) as process:
+            output, _ = process.communicate(timeout=MOST_PEER_SECONDS * seeds)
+        for seed, mean, seconds, episodes, steps in re.findall(
+            r"seed (\d+): mean ([\d.]+), ([\d.]+) s, (\d+) episodes, (\d+) steps", output
+        ):
+            self.figures.sb3_cartpole.append(
+                {"seed": int(seed), "solved": float(mean) >= TARGET, "seconds": float(seconds),
+                 "episodes": int(episodes), "steps": int(steps)}
+            )  # fmt: skip
+
+    def echo(self) -> None:
+        port = a_free_port()
+        with (
+            self.peer_process("echo", "http_echo.py", "serve", port) as process,
+            Player("echo", seconds=self.options.seconds / 2) as player,
+        ):
+            wait_for_port(port, process)
+            player.play(f"http://127.0.0.1:{port}")
+            self.figures.echo = player.result(self.options.seconds + 30)
+
+    # -- the table ----------------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[Row]:
+        figures = self.figures
+        if figures.first_actions:
+            seconds = statistics.median(figures.first_actions)
+            worst = max(figures.first_actions)
+            yield Row("first action after the command, median", f"{seconds:.2f} s (worst {worst:.2f} s)",
+                      "at most 1.0 s", seconds <= 1.0)  # fmt: skip
+        if figures.cartpole:
+            yield from self.cartpole_rows()
+        if figures.busy:
+            yield from self.busy_rows()
+        if figures.beside:
+            yield from self.beside_rows()
+
+    def cartpole_rows(self) -> Iterator[Row]:
+        runs, ray29, sb3 = (
+            self.figures.cartpole, self.figures.ray29_cartpole, self.figures.sb3_cartpole
+        )  # fmt: skip
+        solved = [run for run in runs if run["solved"]]
+        seconds = [run["seconds"] for run in runs]
+        median, worst = statistics.median(seconds), max(seconds)
+        episodes = statistics.median(run["episodes"] for run in runs)
+        evaluations = [run["evaluation"] for run in runs]
+        good = sum(evaluation >= TARGET for evaluation in evaluations)
+        name = f"CartPole to a mean of {TARGET:.0f}"
+        yield Row(f"{name}, seeds that get there", f"{len(solved)} of {len(runs)}", "all",
+                  len(solved) == len(runs))  # fmt: skip
+        yield Row(f"{name}, median", f"{median:.1f} s", "at most 20 s", median <= 20)
+        yield Row(f"{name}, slowest", f"{worst:.1f} s", "at most 45 s", worst <= 45)
+        yield Row(f"{name}, median", f"{episodes:.0f} episodes", "at most 150", episodes <= 150)
+        yield Row("greedy evaluation, 20 fresh episodes",
+                  f"{good} of {len(runs)} seeds at least {TARGET:.0f} (lowest {min(evaluations):.0f})",
+                  "all", good == len(runs))  # fmt: skip
+        if ray29:
+            ratio = ray29["seconds"] / median
+            more = "" if ray29["solved"] else "more than "
+            yield Row("... faster than Ray 2.9.3",
+                      f"{more}{ratio:.1f} times ({more}{ray29['seconds']:.0f} s)",
+                      "at least 10 times", ratio >= 10)  # fmt: skip
+        if sb3:
+            theirs = statistics.median(run["seconds"] for run in sb3)
+            reached = sum(run["solved"] for run in sb3)
+            yield Row("... faster than Stable-Baselines3, in-process",
+                      f"{theirs / median:.1f} times ({theirs:.0f} s, {reached} of {len(sb3)} seeds)",
+                      "more than 1", theirs > median)  # fmt: skip
+
+    def busy_rows(self) -> Iterator[Row]:
+        busy, ray29 = self.figures.busy, self.figures.ray29_cartpole
+        measured = f"{busy['steps_per_second']:.0f} steps/s"
+        name = "served to one client, one update per four steps"
+        if ray29 is None:
+            yield Row(name, measured, "", None)
+            return
+        ratio = busy["steps_per_second"] / ray29["steps_per_second"]
+        yield Row(name, f"{measured}: {ratio:.0f} times Ray 2.9.3 ({ray29['steps_per_second']:.0f})",
+                  "at least 40 times", ratio >= 40)  # fmt: skip
+
+    def beside_rows(self) -> Iterator[Row]:
+        beside, echo = self.figures.beside, self.figures.echo
+        measured = f"{beside['per_second']:.0f} steps/s"
+        name = "evaluation client beside a training client"
+        if echo is None:
+            yield Row(name, measured, "", None)
+        else:
+            ratio = beside["per_second"] / echo["per_second"]
+            yield Row(name, f"{measured}: {ratio:.2f} of the bare echo ({echo['per_second']:.0f}/s)",
+                      "at least 0.50", ratio >= 0.5)  # fmt: skip
+        yield Row("... and the training client beside it", f"{beside['steps_per_second']:.0f} steps/s",
+                  "", None)  # fmt: skip
+        yield Row("... get_action while the learner is busy, p99",
+                  f"{beside['p99_ms']:.2f} ms (p50 {beside['p50_ms']:.2f} ms)",
+                  "at most 3 ms", beside["p99_ms"] <= 3)  # fmt: skip
+
+
+# -- running ----------------------------------------------------------------------------------------
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def run(items: list[Item]) -> None:
+    """Runs the items in order, and says how long it will take: expected seconds, corrected by how
+    long the expected ones have taken so far."""
+    started, done = time.monotonic(), 0.0
+    for number, item in enumerate(items, 1):
+        elapsed = time.monotonic() - started
+        pace = elapsed / done if done else 1.0
+        left = pace * sum(later.seconds for later in items[number - 1 :])
+        print(f"[{number:2}/{len(items)}] {clock(elapsed)} so far, about {clock(left)} left: "
+              f"{item.name}", flush=True)  # fmt: skip
+        item.run()
+        done += item.seconds
+
+
+@contextlib.contextmanager
+def a_running_ray() -> Iterator[None]:
+    """Finds Ray, or starts one and stops it in the end."""
+    found = subprocess.run([START_RAY, "--check"], capture_output=True, timeout=90).returncode == 0
+    if not found:
+        print("starting Ray ...", flush=True)
+        # Not one of the processes that end_all() ends between two measurements.
+        environment = {name: value for name, value in os.environ.items() if name != MARK}
+        subprocess.run([START_RAY], check=True, timeout=180, env=environment)
+    try:
+        yield
+    finally:
+        if not found:
+            subprocess.run([START_RAY, "--stop"], timeout=60)
+
+
+def machine() -> dict:
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def show(rows: list[Row], skipped: list[str]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    print()
+    for row in rows:
+        verdict = {True: "met", False: "NOT MET", None: ""}[row.met]
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths))
+        print("  " + "   ".join((*cells, verdict)).rstrip())
+    for sentence in dict.fromkeys(skipped):
+        print(f"  {sentence}")
+    print(f"\nwritten to {RESULT.relative_to(ROOT)}", flush=True)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--only", default=",".join(PARTS), metavar="PART,...", help="of %(default)s")
+    add("--starts", type=int, default=10, metavar="N", help="starts (default: %(default)s)")
+    add("--seeds", type=int, default=20, metavar="N", help="of CartPole (default: %(default)s)")
+    add("--peer-seeds", type=int, default=3, metavar="N", help="of SB3 (default: %(default)s)")
+    add("--seconds", type=float, default=20, metavar="S",
+        help="to count steps and waits for (default: %(default)s)")  # fmt: skip
+    add("--peers", type=Path, metavar="DIR", help="the peers' drivers and environments")
+    options = parser.parse_args()
+    options.only = options.only.split(",")
+    if unknown := set(options.only) - set(PARTS):
+        parser.error(f"--only: no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if options.peers:
+        options.peers = options.peers.absolute()
+    return options
+
+
+def main() -> int:
+    options = parse()
+    about = machine()
+    if about["load_before"] > 0.5 * about["cpus"]:
+        print(f"this machine is busy (load {about['load_before']:.1f}): expect worse figures")
+    mark = os.environ[MARK] = uuid.uuid4().hex
+    bench = Bench(options, mark)
+    try:
+        with a_running_ray():
+            run(bench.plan())
+    except KeyboardInterrupt:
+        print("\nstopped", flush=True)
+        return 130
+    finally:
+        end_all(mark)
+        rows = list(bench.rows())
+        if rows:
+            RESULT.parent.mkdir(exist_ok=True)
+            written = {"machine": about, "figures": asdict(bench.figures),
+                       "rows": [row._asdict() for row in rows]}  # fmt: skip
+            RESULT.write_text(json.dumps(written, indent=1) + "\n")
+            show(rows, bench.skipped)
+    return 0 if all(row.met is not False for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

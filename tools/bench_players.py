@@ -1,0 +1,139 @@
+#!/usr/bin/env python
+"""The players of tools/bench.py: each is a process of its own, as a student's notebook is.
+
+    python tools/bench_players.py learn | train | evaluate | echo
+
+A player says `ready` once it is imported, reads the address to play against from standard input,
+and prints what it has seen as one line of JSON. `train` plays until standard input is closed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import gymnasium as gym
+import numpy as np
+
+from serving.client import PolicyClient
+
+AVERAGED = 20  # episodes
+
+
+def make_env() -> gym.Env:
+    return gym.make("CartPole-v1", max_episode_steps=200)
+
+
+def play(
+    client: PolicyClient, env: gym.Env, training: bool, waits: list[float]
+) -> tuple[float, int]:
+    """One episode; its return and its steps. Appends the seconds each get_action took to `waits`."""
+    observation, _ = env.reset()
+    episode_id = client.start_episode(training_enabled=training)
+    total, steps, terminated, truncated = 0.0, 0, False, False
+    while not (terminated or truncated):
+        asked = time.perf_counter()
+        action = client.get_action(episode_id, observation)
+        waits.append(time.perf_counter() - asked)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        client.log_returns(episode_id, reward)
+        total, steps = total + reward, steps + 1
+    client.end_episode(episode_id, observation, truncated)
+    return total, steps
+
+
+def learn(client: PolicyClient, seed: int, seconds: float, target: float) -> dict:
+    """Plays until the mean of 20 episodes is `target`. `at` is a time.monotonic(), which all
+    processes of a machine share."""
+    env, returns, steps, solved = make_env(), [], 0, False
+    env.reset(seed=seed)
+    give_up = time.monotonic() + seconds
+    while not solved and time.monotonic() < give_up:
+        total, length = play(client, env, True, [])
+        returns.append(total)
+        steps += length
+        solved = len(returns) >= AVERAGED and np.mean(returns[-AVERAGED:]) >= target
+    return {"solved": bool(solved), "at": time.monotonic(), "episodes": len(returns),
+            "steps": steps, "mean": float(np.mean(returns[-AVERAGED:]))}  # fmt: skip
+
+
+def train(client: PolicyClient, seed: int) -> dict:
+    """Plays and trains until nobody listens any more."""
+    closed = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+    env, steps = make_env(), 0
+    env.reset(seed=seed)
+    while not closed.is_set():
+        steps += play(client, env, True, [])[1]
+    return {"steps": steps}
+
+
+def evaluate(client: PolicyClient, seed: int, seconds: float) -> dict:
+    """Plays greedy episodes that train nobody, and measures."""
+    env, waits = make_env(), []
+    env.reset(seed=seed)
+    play(client, env, False, [])  # warm
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        play(client, env, False, waits)
+    return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
+
+
+def echo(address: str, seconds: float) -> dict:
+    """Asks the bare echo server what `evaluate` asks a policy server, over the same connection."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection.connect()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    message = {"episode_id": "e" * 32, "observation": [0.1, 0.2, -0.3, 0.4], "reward": 1.0}
+    waits, started = [], time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        asked = time.perf_counter()
+        body = json.dumps(message)
+        connection.request("POST", "/action", body, {"Content-Type": "application/json"})
+        json.loads(connection.getresponse().read())
+        waits.append(time.perf_counter() - asked)
+    return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
+
+
+def quantiles(waits: list[float]) -> dict:
+    p50, p99 = 1e3 * np.quantile(waits, (0.5, 0.99))
+    return {"requests": len(waits), "p50_ms": float(p50), "p99_ms": float(p99)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("role", choices=("learn", "train", "evaluate", "echo"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--target", type=float, default=195.0)
+    options = parser.parse_args()
+    print("ready", flush=True)
+    address = sys.stdin.readline().strip()
+    if not address:
+        return 1
+    client = PolicyClient(address, quiet=True)
+    roles: dict[str, Callable[[], dict]] = {
+        "learn": lambda: learn(client, options.seed, options.seconds, options.target),
+        "train": lambda: train(client, options.seed),
+        "evaluate": lambda: evaluate(client, options.seed, options.seconds),
+        "echo": lambda: echo(address, options.seconds),
+    }
+    print(json.dumps(roles[options.role]()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,346 @@
+#!/usr/bin/env python
+"""Draws the pictures of the lessons into images/.
+
+    python tools/make_images.py [--check] [NAME ...]
+
+`--check` draws into a temporary folder and fails if a picture in images/ differs from what this
+program draws. Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which people
+with any kind of colour vision tell apart; every picture is legible at 800 pixels of width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from PIL import Image
+
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+WIDTH, DPI = 8.0, 200  # inches, dots per inch: shown at half its 1,600 pixels
+TOLERANCE = 0.5  # mean difference of a pixel, of 255: another FreeType renders letters otherwise
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE = "#D55E00", "#CC79A7"
+# Too light for words on paper; the same hues, darker.
+AS_WORDS = {ORANGE: "#8F5F00", GREEN: "#00704F", PURPLE: "#8E3F6B", VERMILION: "#A84400"}
+INK, GREY, PAPER = "#1F2933", "#5F6C7B", "#FFFFFF"
+
+
+def pale(colour: str, share: float):
+    """The colour mixed with paper."""
+    rgb = np.array(matplotlib.colors.to_rgb(colour))
+    return tuple(1 - share * (1 - rgb))
+
+
+class Picture:
+    """A sheet 100 units wide, `height` units high, drawn on from the lower left corner."""
+
+    def __init__(self, height: float):
+        self.figure = plt.figure(figsize=(WIDTH, WIDTH * height / 100), dpi=DPI, facecolor=PAPER)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set(xlim=(0, 100), ylim=(0, height))
+        self.axes.axis("off")
+
+    def text(self, x, y, words, size=8.5, colour=INK, **options):
+        options = {"ha": "center", "va": "center", "linespacing": 1.35, **options}
+        colour = AS_WORDS.get(colour, colour)
+        self.axes.text(x, y, words, fontsize=size, color=colour, **options)
+
+    def panel(self, x, y, width, height, colour, title=""):
+        """A pale area that says what belongs together."""
+        self._rounded(x, y, width, height, pale(colour, 0.09), pale(colour, 0.5), 1.0, 1.4)
+        if title:
+            self.text(x + 1.8, y + height - 2.6, title, 9.5, colour, ha="left", weight="bold")
+
+    def box(self, x, y, width, height, words="", colour=INK, size=8.5, **options):
+        self._rounded(x, y, width, height, PAPER, colour, 1.3, 0.9)
+        if words:
+            self.text(x + width / 2, y + height / 2, words, size, **options)
+
+    def arrow(self, start, end, colour=INK, bend=0.0, width=1.5, style="-"):
+        self.axes.add_patch(
+            FancyArrowPatch(
+                start, end, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
+                mutation_scale=11, linewidth=width, linestyle=style, color=colour,
+                shrinkA=0, shrinkB=0,
+            )
+        )  # fmt: skip
+
+    def line(self, *points, colour=GREY, width=1.2):
+        self.axes.plot(*zip(*points), color=colour, linewidth=width)
+
+    def circle(self, x, y, radius, colour):
+        face = pale(colour, 0.3)
+        self.axes.add_patch(Circle((x, y), radius, facecolor=face, edgecolor=colour, linewidth=1.2))
+
+    def rectangle(self, x, y, width, height, face, edge=None):
+        self.axes.add_patch(
+            Rectangle((x, y), width, height, facecolor=face, edgecolor=edge, lw=0.8)
+        )
+
+    def save(self, path: Path) -> None:
+        self.figure.canvas.draw()
+        drawn = Image.fromarray(np.asarray(self.figure.canvas.buffer_rgba())).convert("RGB")
+        plt.close(self.figure)
+        drawn.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+    def _rounded(self, x, y, width, height, face, edge, linewidth, radius):
+        self.axes.add_patch(
+            FancyBboxPatch(
+                (x, y), width, height, boxstyle=f"round,pad=0,rounding_size={radius}",
+                facecolor=face, edgecolor=edge, linewidth=linewidth,
+            )
+        )  # fmt: skip
+
+
+def dqn() -> Picture:
+    """How a deep Q-network acts, and how it learns."""
+    p = Picture(60)
+    p.panel(1.5, 33.5, 97, 25, BLUE, "Acting")
+    p.panel(1.5, 1.5, 97, 26.5, ORANGE, "Learning")
+
+    # Acting, from left to right: observation, network, action values, action.
+    for i, number in enumerate(("-0.02", " 0.41", " 0.03", "-0.57")):
+        p.rectangle(5, 48.4 - 3.4 * i, 9, 3.4, PAPER, BLUE)
+        p.text(9.5, 50.1 - 3.4 * i, number, 8.5, family="DejaVu Sans Mono")
+    p.text(9.5, 35.6, "observation", 8.8, weight="bold")
+    p.arrow((15, 45), (20.4, 45), BLUE)
+
+    columns = [
+        (23, np.linspace(40.2, 49.8, 4)),
+        (32, np.linspace(38.5, 51.5, 6)),
+        (41, np.linspace(38.5, 51.5, 6)),
+        (50, np.array([42.4, 47.6])),
+    ]
+    for (x, ys), (next_x, next_ys) in zip(columns, columns[1:]):
+        for y in ys:
+            for next_y in next_ys:
+                p.line((x, y), (next_x, next_y), colour=pale(BLUE, 0.35), width=0.5)
+    for x, ys in columns:
+        for y in ys:
+            p.circle(x, y, 1.05, BLUE)
+    p.text(36.5, 35.6, "network", 8.8, weight="bold")
+    p.arrow((52, 45), (56.4, 45), BLUE)
+
+    for y, name, value, width, colour in (
+        (47.6, "left", "18.3", 7.4, GREY),
+        (42.4, "right", "21.9", 9.0, BLUE),
+    ):
+        p.text(61.2, y, name, 8.5, ha="right")
+        p.rectangle(62, y - 1.5, width, 3, pale(colour, 0.7))
+        p.text(71.8, y, value, 8.5, ha="left", family="DejaVu Sans Mono")
+    p.text(66, 35.6, "action values", 8.8, weight="bold")
+    p.arrow((77, 45), (81.4, 45), BLUE)
+    p.box(82, 41, 14.4, 8, "right", BLUE, 10.5, weight="bold")
+    p.text(89.2, 53.6, "the largest value wins;\nnow and then a random\naction explores", 7.6, GREY)
+    p.text(89.2, 35.6, "action", 8.8, weight="bold")
+
+    # Learning, from right to left: replay, minibatch, prediction and target, loss.
+    rng = np.random.default_rng(4)
+    drawn = {(1, 2), (3, 0), (4, 4), (0, 3), (2, 1)}
+    for column in range(6):
+        for row in range(6):
+            colour = ORANGE if (column, row) in drawn else GREY
+            share = 0.75 if (column, row) in drawn else rng.uniform(0.1, 0.3)
+            p.rectangle(83 + 2.1 * column, 8.4 + 2.1 * row, 1.75, 1.75, pale(colour, share))
+    p.text(89.2, 4.6, "replay: steps\nof the past", 8, weight="bold")
+    p.arrow((82, 14.5), (76.8, 14.5), ORANGE)
+    for row in range(5):
+        p.rectangle(68, 9.1 + 2.3 * row, 8, 1.8, pale(ORANGE, 0.75))
+    p.text(72, 4.6, "minibatch:\na few of them", 8, weight="bold")
+
+    p.arrow((67.2, 16.4), (62.4, 19.4), ORANGE)
+    p.arrow((67.2, 12.6), (62.4, 10.2), ORANGE)
+    p.box(32.4, 16.8, 29.4, 5.4, "prediction   $Q(s, a)$", ORANGE, 9)
+    p.box(32.4, 6.8, 29.4, 6.8, "target   $r + \\gamma\\,\\max_{a'}\\, Q'(s', a')$", ORANGE, 9)
+    p.text(47.1, 4.4, "$Q'$: a copy of the network that follows slowly", 7.6, GREY)
+    p.arrow((31.8, 19.4), (26.2, 16.6), ORANGE)
+    p.arrow((31.8, 10.2), (26.2, 12.8), ORANGE)
+    p.box(5, 10.6, 20.6, 8.2, "loss: how far\nthey are apart", VERMILION, 9)
+    p.text(15.3, 7.4, "a step downhill makes\nthe prediction better", 7.6, GREY)
+
+    # Between the two: what was lived through goes down, better weights go up.
+    p.arrow((89.2, 33.5), (89.2, 22), GREEN, width=2)
+    p.text(87.6, 30.7, "each step  $(s, a, r, s')$", 8.4, GREEN, ha="right")
+    p.line((20, 18.9), (20, 30.7), (36.5, 30.7), colour=VERMILION, width=2)
+    p.arrow((36.5, 30.7), (36.5, 34.2), VERMILION, width=2)
+    p.text(38.4, 30.7, "better weights", 8.4, VERMILION, ha="left")
+    return p
+
+
+def client_server() -> Picture:
+    """Players, the policy server process, the learner process, and what travels between them."""
+    p = Picture(53)
+    p.panel(1.5, 6, 21.5, 45.5, GREEN, "Players")
+    for i, (name, what) in enumerate(
+        (
+            ("notebook", "your run_one_episode"),
+            ("browser", "a game of Pong"),
+            ("do_rollouts", "many games at once"),
+            ("curl", "any language"),
+        )
+    ):
+        y = 37.2 - 9.8 * i
+        p.box(3.5, y, 17.5, 8.2, colour=GREEN)
+        p.text(12.25, y + 5.4, name, 9, weight="bold")
+        p.text(12.25, y + 2.4, what, 7.6, GREY)
+
+    p.panel(39, 6, 22, 45.5, BLUE, "Policy server")
+    for y, name, what in (
+        (35.2, "protocol", "HTTP and JSON, port 8900"),
+        (21.6, "episodes", "what was seen, done, paid"),
+        (8, "policy", "a few numpy matrices"),
+    ):
+        p.box(40.8, y, 18.4, 10.2, colour=BLUE)
+        p.text(50, y + 6.7, name, 9.2, weight="bold")
+        p.text(50, y + 3.1, what, 7.3, GREY)
+
+    p.panel(77, 6, 21.5, 45.5, ORANGE, "Learner")
+    for y, name, what in (
+        (35.2, "replay", "100,000 steps of the past"),
+        (21.6, "RLlib's DQN", "loss, gradients, weights"),
+        (8, "checkpoint", "and TensorBoard events"),
+    ):
+        p.box(78.7, y, 18.1, 10.2, colour=ORANGE)
+        p.text(87.75, y + 6.7, name, 9.2, weight="bold")
+        p.text(87.75, y + 3.1, what, 7.3, GREY)
+    for centre in (50, 87.75):
+        for y in (35.2, 21.6):
+            colour = BLUE if centre == 50 else ORANGE
+            p.line((centre, y - 0.2), (centre, y - 3.2), colour=pale(colour, 0.6), width=1.6)
+
+    p.arrow((23.4, 40.3), (38.6, 40.3), GREEN, width=2)
+    p.text(31, 43.9, "observation,\nreward", 8.6, GREEN)
+    p.text(31, 27, "one request\na step", 7.8, GREY)
+    p.arrow((38.6, 13.1), (23.4, 13.1), BLUE, width=2)
+    p.text(31, 15.4, "action", 8.6, BLUE)
+
+    p.arrow((61.4, 26.7), (76.6, 40.3), BLUE, width=2)
+    p.text(66.8, 41, "experience,\nnone of it\nlost", 8.4, BLUE)
+    p.arrow((76.6, 26.7), (61.4, 13.1), ORANGE, width=2)
+    p.text(70.6, 12.4, "newer policy,\nmany times\na second", 8.4, ORANGE)
+
+    p.text(12.25, 3, "play", 9.2, GREEN, weight="bold")
+    p.text(50, 3, "a process that answers at once", 9.2, BLUE, weight="bold")
+    p.text(87.5, 3, "a process that learns", 9.2, ORANGE, weight="bold")
+    return p
+
+
+def episode() -> Picture:
+    """One episode: which calls in which order, whose reward is whose, and the two endings."""
+    p = Picture(66)
+    lanes = (("environment", 52, GREEN), ("your loop", 36, INK), ("policy server", 20, BLUE))
+    for name, y, colour in lanes:
+        p.rectangle(1.5, y, 97, 12, pale(colour, 0.08))
+        p.rectangle(1.5, y, 0.9, 12, pale(colour, 0.7))
+        words = name.replace(" ", "\n")
+        p.text(4.9, y + 6, words, 7.8, colour, weight="bold", rotation=90)
+
+    def boxes(y, colour, columns, **options):
+        for x, width, words in columns:
+            p.box(x - width / 2, y, width, 7, words, colour, **options)
+
+    boxes(54.5, GREEN, [
+        (14.5, 12, "reset()"), (44, 14.4, "step(a₀)"), (73, 14.4, "step(a₁)"),
+    ], size=8.2, family="DejaVu Sans Mono")  # fmt: skip
+    boxes(38.5, INK, [
+        (14.5, 13.4, "start_episode()"), (29.4, 12.6, "get_action(\no₀)"),
+        (44, 12.6, "log_returns(\nr₀)"), (58.4, 12.6, "get_action(\no₁)"),
+        (73, 12.6, "log_returns(\nr₁)"), (90, 14.4, "end_episode(\no₂, truncated)"),
+    ], size=7.6, family="DejaVu Sans Mono")  # fmt: skip
+    boxes(22.5, BLUE, [
+        (14.5, 11.4, "a new id"), (29.4, 11.4, "policy acts"), (44, 11.4, "$r_0$ is for $a_0$"),
+        (58.4, 11.4, "policy acts"), (73, 11.4, "$r_1$ is for $a_1$"), (90, 13.4, "all is known"),
+    ], size=8)  # fmt: skip
+
+    # Down to the server and back; rewards travel with the next request.
+    for x in (14.5, 29.4, 58.4):
+        p.arrow((x - 1.6, 38.2), (x - 1.6, 29.9), INK)
+        p.arrow((x + 1.6, 29.9), (x + 1.6, 38.2), BLUE)
+    p.arrow((90, 38.2), (90, 29.9), INK)
+    for x in (44, 73):
+        p.arrow((x, 38.2), (x, 29.9), INK, style=(0, (2.5, 1.5)))
+    for x, words in ((29.4, "$a_0$"), (58.4, "$a_1$")):
+        p.text(x + 3.8, 34, words, 9.5, BLUE)
+        p.arrow((x + 2.4, 45.9), (x + 7.2, 57.2), BLUE, bend=-0.25)
+        p.text(x + 5.6, 50, words, 9.5, BLUE)
+    # What the environment says: a reward for the action before, an observation for the next one.
+    p.arrow((20.8, 57), (27.6, 45.9), GREEN, bend=-0.25)
+    p.text(23.3, 50, "$o_0$", 9.5, GREEN)
+    for x, reward, observation in ((44, "$r_0$", "$o_1$"), (73, "$r_1$", "$o_2$")):
+        p.arrow((x, 54.2), (x, 45.9), GREEN)
+        p.text(x + 1.9, 50, reward, 9.5, GREEN)
+        end = (56.6, 45.9) if x == 44 else (88, 45.9)
+        p.arrow((x + 7.5, 57.4), end, GREEN, bend=-0.25)
+        p.text(52.6 if x == 44 else 82.6, 50, observation, 9.5, GREEN)
+    p.arrow((38, 26), (35.4, 26), BLUE)
+    p.arrow((67, 26), (64.4, 26), BLUE)
+    p.text(90, 58, "the episode\nis over", 8, GREEN)
+
+    # The two endings.
+    p.text(3.5, 16.2, "How did it end?", 8.8, weight="bold", ha="left")
+    p.text(96.5, 16.4, "dashed: travels with the next request", 7.6, GREY, ha="right")
+    for x, colour, head, words, value in (
+        (3.5, VERMILION, "terminated", "the pole fell: nothing comes after", "$r_1$"),
+        (51.5, PURPLE, "truncated", "a time limit: it would have gone on",
+         "$r_1 + \\gamma\\,\\max_a\\, Q(o_2, a)$"),
+    ):  # fmt: skip
+        p.box(x, 2, 45, 11.6, colour=colour)
+        p.text(x + 2, 10.2, head, 9.4, colour, ha="left", weight="bold")
+        p.text(x + 16.5, 10.2, words, 7.8, ha="left")
+        p.text(x + 2, 5.2, "the last step is worth", 7.8, GREY, ha="left")
+        p.text(x + 22, 5.2, value, 9.4, ha="left")
+    return p
+
+
+PICTURES: dict[str, Callable[[], Picture]] = {
+    "dqn": dqn,
+    "client_server": client_server,
+    "episode": episode,
+}
+
+
+def difference(path: Path, other: Path) -> float:
+    """Mean difference of the pixels of two pictures, of 255; infinite if sizes differ."""
+    one, two = (np.asarray(Image.open(file).convert("RGB"), float) for file in (path, other))
+    return float("inf") if one.shape != two.shape else float(np.abs(one - two).mean())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PICTURES)}")
+    parser.add_argument("--check", action="store_true", help="fail if images/ is out of date")
+    options = parser.parse_args()
+    names = options.names or list(PICTURES)
+    if unknown := set(names) - set(PICTURES):
+        parser.error(f"no picture {', '.join(unknown)}: there are {', '.join(PICTURES)}")
+    if not options.check:
+        for name in names:
+            PICTURES[name]().save(IMAGES / f"{name}.png")
+        print(f"drew {', '.join(names)} into {IMAGES.name}/")
+        return 0
+    stale = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            drawn, kept = Path(folder) / f"{name}.png", IMAGES / f"{name}.png"
+            PICTURES[name]().save(drawn)
+            if not kept.exists() or difference(drawn, kept) > TOLERANCE:
+                stale.append(f"{name}.png")
+    if stale:
+        print(f"images/ is out of date: {', '.join(stale)}; draw with `make images`")
+        return 1
+    print(f"{len(names)} pictures are up to date")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+#!/usr/bin/env python
+"""Writes requirements.lock and environment.yml: the versions installed here, as tested.
+
+    .venv/bin/python tools/make_lock.py [--check]
+
+What goes in is what pyproject.toml asks for, and what that asks for in turn; whatever else happens
+to be installed stays out. `--check` writes nothing and fails if the files would change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Where conda-forge has a smaller build than the package index, and what it is called there.
+FROM_CONDA = {"torch": "pytorch-cpu"}
+
+LOCK_HEAD = """\
+# Every version, as tested. Written by `make lock`; environment.yml is written with it.
+"""
+
+ENVIRONMENT_HEAD = """\
+# For Binder and conda. Written by `make lock`: python and CPU torch from conda-forge, the rest is
+# requirements.lock. No local reference here (-e ., -r file): repo2docker would then rebuild torch
+# and Ray after every commit. `postBuild` installs the kit itself.
+name: online-learning
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python=3.11
+"""
+
+
+def required() -> list[Requirement]:
+    """What pyproject.toml names: to run, to test, and to build."""
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = described["project"]
+    named = [*project["dependencies"], *described["build-system"]["requires"]]
+    for extra in project["optional-dependencies"].values():
+        named += extra
+    return [Requirement(line) for line in named]
+
+
+def installed(wanted: list[Requirement]) -> dict[str, str]:
+    """Names and versions of `wanted` and of all they need; raises PackageNotFoundError."""
+    versions: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    while wanted:
+        requirement = wanted.pop()
+        # A package may be asked for once plainly and once for an extra: each brings its own needs.
+        for extra in {"", *requirement.extras}:
+            key = (canonicalize_name(requirement.name), extra)
+            if key in seen:
+                continue
+            seen.add(key)
+            package = distribution(requirement.name)
+            # "2.13.0+cpu" is a build no other machine finds.
+            versions[package.metadata["Name"]] = Version(package.version).public
+            for line in package.requires or []:
+                need = Requirement(line)
+                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                    wanted.append(need)
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
+
+
+def lock(versions: dict[str, str]) -> str:
+    return LOCK_HEAD + "".join(f"{name}=={version}\n" for name, version in versions.items())
+
+
+def environment(versions: dict[str, str]) -> str:
+    lines = []
+    for name, conda_name in FROM_CONDA.items():
+        release = Version(versions[name]).release
+        lines.append(f"  - {conda_name}={release[0]}.{release[1]}\n")
+    lines += ["  - pip\n", "  - pip:\n"]
+    lines += [
+        f"      - {name}=={version}\n"
+        for name, version in versions.items()
+        if name not in FROM_CONDA
+    ]
+    return ENVIRONMENT_HEAD + "".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+    check = parser.parse_args().check
+    versions = installed(required())
+    stale = []
+    for name, text in {
+        "requirements.lock": lock(versions),
+        "environment.yml": environment(versions),
+    }.items():
+        path = ROOT / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    if check and stale:
+        print(f"{' and '.join(stale)} differ from what is installed; write them with `make lock`")
+        return 1
+    print(
+        f"{len(versions)} packages; {', '.join(stale) or 'nothing'} {'written' if stale else 'to write'}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+# JupyterLab's terminals start here: in the kit's folder, whatever folder the file browser shows,
+# and with the Python that has everything installed.
+if [ -f ~/.bashrc ]; then . ~/.bashrc; fi
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || return
+if [ -d "$root/.venv/bin" ]; then PATH="$root/.venv/bin:$PATH"; fi
+unset root
