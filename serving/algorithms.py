@@ -38,6 +38,9 @@ from serving.settings import DQNSettings
 
 ROUND = 16  # updates between two policies: short enough to act on what was just learned
 GRADIENT_NORM = 40.0
+# Of Adam: its usual 1e-8 makes large steps of tiny gradients, and a policy that has nearly solved
+# its task forgets it again. Rainbow uses 1.5e-4 (table 1 of https://arxiv.org/abs/1710.02298).
+ADAM_EPSILON = 1e-4
 
 
 class RoundOfMinibatches(DQNTorchLearner):
@@ -53,7 +56,7 @@ class RoundOfMinibatches(DQNTorchLearner):
         parameters = self.get_parameters(self._module[module_id])
         self.register_optimizer(
             module_id=module_id,
-            optimizer=torch.optim.Adam(parameters, fused=True),
+            optimizer=torch.optim.Adam(parameters, eps=ADAM_EPSILON, fused=True),
             params=parameters,
             lr_or_lr_schedule=config.lr,
         )
@@ -125,6 +128,9 @@ class OnlineDQN(DQN):
     settings: DQNSettings
     counters: Counters
 
+    def _setup_logdir(self) -> None:
+        """RLlib would leave an empty folder in the user's home at each start."""
+
     @override(DQN)
     def setup(self, config):
         # DQN.setup asks the env runner for its module, which lives in the policy server here.
@@ -149,7 +155,7 @@ class OnlineDQN(DQN):
             owed = self._payable
             # A whole round if there is one; what is left over only once nobody is playing.
             updates = ROUND if owed >= ROUND else 0 if took else int(owed)
-            if updates:
+            if updates and len(self.replay):
                 self._learn(updates)
                 self.publish()
             if updates or took:
@@ -251,7 +257,11 @@ class OnlineDQN(DQN):
 
     def _learn(self, updates: int) -> None:
         started = time.monotonic()
-        columns = self.replay.sample(updates * self.settings.batch_size, self._rng)
+        # What the policy did itself is learned from while it is fresh: with returns over many steps,
+        # games of policies long gone would teach what those were worth, not this one. (CartPole:
+        # 16 of 16 seeds solved within 13,000 steps; 13 of 16 when drawing from all.)
+        newest = self.settings.recent_steps if self.owed_acted >= 1 else None
+        columns = self.replay.sample(updates * self.settings.batch_size, self._rng, newest)
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         tensors["weights"] = torch.ones(len(columns["actions"]))
         self.counters.updates += updates

@@ -32,6 +32,7 @@ from serving.protocol import (
     EpisodeStarted,
     GetAction,
     InvalidMessage,
+    LogAction,
     LoggedStep,
     LogReturns,
     LogSteps,
@@ -169,7 +170,7 @@ class PolicyClient:
             ) from None
         pending = self._open.get(episode_id)
         if pending is None:
-            self._post("/log_steps", LogSteps(episode_id, steps=[step]), "log_action")
+            self._post("/log_action", LogAction(episode_id, numbers, step.action), "log_action")
             return
         pending.steps.append(step)
         pending.acted = True
@@ -264,7 +265,7 @@ class PolicyClient:
         status, body = self._request("GET", path, None)
         if status != 200:
             raise _error(status, body, path.strip("/"))
-        return _decoders[answer_type].decode(body)
+        return self._decode(answer_type, body)
 
     def _post(self, path: str, message, call: str, answer_type=None):
         try:
@@ -273,13 +274,21 @@ class PolicyClient:
             raise InvalidMessage(f"{call}: {error}") from None
         status, answer = self._request("POST", path, body)
         while status == 202:
-            self._say(_decoders[Waiting].decode(answer).waiting_for)
+            self._say(self._decode(Waiting, answer).waiting_for)
             status, answer = self._request("POST", path, body)
         if self._said:
             self._say("")
         if status != 200:
             raise _error(status, answer, call)
-        return _decoders[answer_type].decode(answer) if answer_type else None
+        return self._decode(answer_type, answer) if answer_type else None
+
+    def _decode(self, answer_type, answer: bytes):
+        try:
+            return _decoders[answer_type].decode(answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise ServerUnreachable(
+                f"what answers at {self.address} is no policy server, or one of another version"
+            ) from None
 
     def _say(self, waiting_for: str) -> None:
         """Says once what a wait is about: to standard output, as a wait is no error."""
@@ -358,9 +367,11 @@ def _numbers(observation, call: str) -> list[float]:
 def _error(status: int, body: bytes, call: str) -> PolicyServerError:
     try:
         refusal = _decoders[Refusal].decode(body)
-    except msgspec.MsgspecError:
-        refusal = Refusal(body[:200].decode("utf-8", "replace"), call)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        said = body[:200].decode("utf-8", "replace")
+        refusal = Refusal(f"status {status}, which a policy server never answers: {said}", call)
     kind = ERRORS.get(status, PolicyServerError)
-    name = (refusal.call or call).removesuffix("()")
+    # Steps travel in blocks, and no call of a player's is named like that.
+    name = (call if refusal.call == "log_steps" else refusal.call or call).removesuffix("()")
     where = f" of step {refusal.step}" if refusal.step is not None else ""
     return kind(f"{name}(){where}: {refusal.error}")

@@ -43,6 +43,7 @@ class Server:
         self._stream = connection.makefile("rwb")
         self._lock = threading.Lock()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self.is_served = False  # whether there may be something to save
 
     def tell(self, message) -> None:
         with self._lock:
@@ -59,6 +60,8 @@ class Server:
                 message = link.receive(self._stream)
             except OSError:
                 message = None
+            if message is None and not self.is_served:
+                os._exit(1)  # nobody waits for what is still being built
             self.inbox.put(message or Gone())
             if message is None or isinstance(message, Stop):
                 return
@@ -114,6 +117,9 @@ def build(server: Server, configure: Configure):
     """The algorithm, restored and connected to the server."""
     settings = settings_for(configure.run, **configure.options)
     server.tell(Progress("importing Ray"))
+    # Ray shows its token by itself only to a cluster that it has found by itself.
+    if (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray  # noqa: F401 - before the thread, so that two imports never meet
 
     ray_in_background = RayInBackground(configure.ray_address)
@@ -159,6 +165,7 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
 
     algorithm.on_round = report
     algorithm.publish()
+    server.is_served = True
     server.tell(Ready(algorithm.counters))
     report()
     events = SummaryWriter(configure.log_dir, flush_secs=2)

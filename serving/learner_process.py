@@ -211,13 +211,13 @@ class LearnerProcess:
                 break  # it is starting, and would have nothing to save
             await asyncio.sleep(0.02)
         self.kill()
-        self._process.wait()
 
     def kill(self) -> None:
         """Ends the learner at once and for good; what it has not saved is lost."""
         self._stopping, self._stop_by = True, 0.0
         if self._process and self._process.poll() is None:
             self._process.kill()
+            self._process.wait()
 
     def _has_stopped(self) -> bool:
         """Whether `stop` was called, and there is no process nor any need of another one."""

@@ -70,9 +70,13 @@ class Replay:
             if len(self._tails) > OPEN_EPISODES_REMEMBERED:
                 self._tails.popitem(last=False)
 
-    def sample(self, transitions: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Columns of `transitions` rows, drawn uniformly with replacement."""
-        rows = rng.integers(len(self), size=transitions)
+    def sample(
+        self, transitions: int, rng: np.random.Generator, newest: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Columns of `transitions` rows, drawn uniformly with replacement: from all, or from the
+        `newest` ones only."""
+        among = min(len(self), newest or self.capacity)
+        rows = (self.added - 1 - rng.integers(among, size=transitions)) % self.capacity
         return {name: column[rows] for name, column in self.columns.items()}
 
     def get_state(self) -> dict:

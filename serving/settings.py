@@ -25,6 +25,8 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slack               env steps acting may be ahead of learning
     learning_starts     env steps before the first update
     replay_capacity     transitions remembered
+    recent_steps        the policy's own steps are learned from together with so many before them;
+                        logged steps with all that are remembered
     target_rate         how far the target network moves to the learned one ...
     target_period       ... after so many updates
     exploration_steps   env steps over which random actions fade from 1 to ...
@@ -35,12 +37,13 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 2e-3
     gamma: float = 0.98
-    n_step: int = 5
+    n_step: int = 20
     batch_size: int = 64
     updates_per_step: float = 0.5
     slack: int = 128
     learning_starts: int = 500
     replay_capacity: int = 100_000
+    recent_steps: int = 5_000
     target_rate: float = 0.1
     target_period: int = 8
     exploration_steps: int = 2_000
@@ -49,7 +52,7 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self):
         for name in ("learning_rate", "updates_per_step", "slack", "batch_size", "n_step",
-                     "replay_capacity", "target_period"):  # fmt: skip
+                     "replay_capacity", "recent_steps", "target_period"):  # fmt: skip
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected more than 0")
         for name in ("gamma", "target_rate", "exploration_final"):

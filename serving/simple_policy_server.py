@@ -92,6 +92,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--n-step", type=int, metavar="N", help="steps of true rewards before bootstrapping")
     add("--exploration-steps", type=int, metavar="STEPS",
         help="env steps over which random actions fade out (default: 2000)")  # fmt: skip
+    add("--recent-steps", type=int, metavar="STEPS",
+        help="learn from the policy's own steps together with so many before (default: 5000)")  # fmt: skip
     add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
     add("--seed", type=int, help="of the first weights, exploration and replay draws")
     return parser.parse_args(arguments)
@@ -231,7 +233,7 @@ def serve(options: argparse.Namespace) -> int:
         server = PolicyServer(book, learner, settings.seed)
         greet(options, listener, policy.version if restore else None, log_dir, scratch is None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(options, server, listener))
+            return runner.run(_serve(options, server, listener, keeps=scratch is None))
     finally:
         listener.close()
         if scratch:
@@ -268,7 +270,7 @@ def _on_input(stop) -> None:
         stop()
 
 
-async def _serve(options, server: PolicyServer, listener: socket.socket) -> int:
+async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: bool) -> int:
     book, learner = server.book, server.learner
     http_server = _HttpServer(
         uvicorn.Config(
@@ -303,9 +305,11 @@ async def _serve(options, server: PolicyServer, listener: socket.socket) -> int:
             if learner.fatal:
                 http_server.should_exit = True
     finally:
-        if not options.quiet:
-            print("stopping: the learner saves ...", flush=True)
-        await learner.stop()
+        if keeps:
+            if not options.quiet:
+                print("stopping: the learner saves ...", flush=True)
+            await learner.stop()
+        learner.kill()
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)

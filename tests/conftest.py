@@ -124,16 +124,30 @@ def ray_cluster(nothing_left_behind) -> Iterator[str]:
     if attached.returncode != 0 or not address:
         started = _StartedRay()
         address = started.address
-    before = os.environ.get("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = address
+    settings = {"RAY_ADDRESS": address}
+    if (Path.home() / ".ray" / "auth_token").exists():
+        settings["RAY_AUTH_MODE"] = "token"  # with an address, Ray does not look for it
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield address
     finally:
-        os.environ.pop("RAY_ADDRESS")
-        if before is not None:
-            os.environ["RAY_ADDRESS"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if started:
             started.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_driver(ray_cluster) -> Iterator[None]:
+    """This process attached to Ray, for tests that build RLlib's algorithms here."""
+    import ray
+
+    ray.init(address=ray_cluster, logging_level="ERROR", log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class _StartedRay:

@@ -2,8 +2,8 @@
 """Measures what is promised: start, learning, throughput and latency, beside peers if there are any.
 
     make bench
-    make bench BENCH="--only=start,beside --seeds=3"
-    make bench BENCH="--peers=DIR"
+    make bench ARGS="--only=start,beside --seeds=3"
+    make bench ARGS="--peers=DIR"
 
 DIR holds the peers' drivers (ray29_server.py, ray29_cartpole.py, sb3_cartpole.py, http_echo.py) and
 a virtual environment for each: ray29/, sb3/, echo/. Figures drift from machine to machine; the
@@ -42,7 +42,6 @@ from tools.bench_players import make_env
 ROOT = Path(__file__).resolve().parents[1]
 PLAYERS = ROOT / "tools" / "bench_players.py"
 START_RAY = ROOT / "tools" / "start-ray.sh"
-RESULT = ROOT / "build" / "bench.json"
 PARTS = ("start", "cartpole", "busy", "beside")
 MARK = "ONLINE_LEARNING_KIT_BENCH"  # environment variable that everything started here inherits
 TARGET = 195.0
@@ -213,8 +212,6 @@ class Bench:
             client = server.client()
             client.get_action(client.start_episode(), [0.0, 0.0, 0.0, 0.0])
             self.figures.first_actions.append(time.perf_counter() - started)
-            server.kill()
-            end_all(self.mark)  # its learner, in the middle of an import
 
     def cartpole(self, seed: int) -> None:
         """One seed, from the command that starts the server; then the frozen policy, greedily."""
@@ -466,7 +463,7 @@ def machine() -> dict:
     }
 
 
-def show(rows: list[Row], skipped: list[str]) -> None:
+def show(rows: list[Row], skipped: list[str], out: Path) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     print()
     for row in rows:
@@ -475,7 +472,7 @@ def show(rows: list[Row], skipped: list[str]) -> None:
         print("  " + "   ".join((*cells, verdict)).rstrip())
     for sentence in dict.fromkeys(skipped):
         print(f"  {sentence}")
-    print(f"\nwritten to {RESULT.relative_to(ROOT)}", flush=True)
+    print(f"\nwritten to {out}", flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -490,6 +487,8 @@ def parse() -> argparse.Namespace:
     add("--seconds", type=float, default=20, metavar="S",
         help="to count steps and waits for (default: %(default)s)")  # fmt: skip
     add("--peers", type=Path, metavar="DIR", help="the peers' drivers and environments")
+    add("--out", type=Path, default=Path("build/bench.json"), metavar="FILE",
+        help="where the figures go, as JSON (default: %(default)s)")  # fmt: skip
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(PARTS):
@@ -516,11 +515,11 @@ def main() -> int:
         end_all(mark)
         rows = list(bench.rows())
         if rows:
-            RESULT.parent.mkdir(exist_ok=True)
+            options.out.parent.mkdir(parents=True, exist_ok=True)
             written = {"machine": about, "figures": asdict(bench.figures),
                        "rows": [row._asdict() for row in rows]}  # fmt: skip
-            RESULT.write_text(json.dumps(written, indent=1) + "\n")
-            show(rows, bench.skipped)
+            options.out.write_text(json.dumps(written, indent=1) + "\n")
+            show(rows, bench.skipped, options.out)
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -18,7 +18,6 @@ if __name__ == "__main__":
 import argparse
 import os
 import shutil
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -225,7 +224,7 @@ def summary(run: Run, status: Status, returns: list[float]) -> str:
     else:
         learned = (
             f"Not quite there in {run.elapsed:.0f} s: a slow or a busy machine, most likely. "
-            "Try again, perhaps with `make demo DEMO=--seconds=120`."
+            "Try again, perhaps with `make demo ARGS=--seconds=120`."
         )
     return f"""
   {learned}
@@ -277,14 +276,7 @@ def main() -> int:
     server = RunningServer(4, 2, **server_options)
     try:
         with server:
-            try:
-                return show(server.client(), run)
-            except KeyboardInterrupt:
-                # A server that is asked twice does not wait for its learner to save. Signals that
-                # come close together count as one.
-                server.process.send_signal(signal.SIGINT)
-                time.sleep(0.3)
-                raise
+            return show(server.client(), run)
     except KeyboardInterrupt:
         print("\nstopped", flush=True)
         return 130

@@ -42,22 +42,21 @@ class PongEnv(gym.Env):
     | 7 | where the ball is heading - own paddle y       | half the court's height | -2 to 2 |
 
     Number 7 looks along the ball's line to where it meets the paddle's, as if there were no walls,
-    cut off at 2; it is 0 while the ball goes away. Numbers 6 and 7 follow from the others. They
-    are there because a network that is handed them need not learn to subtract and to multiply
-    first: with 7, half of the points are won after half as many steps.
+    cut off at 2; it is 0 while the ball goes away. Numbers 6 and 7 follow from the others; they are
+    there because a network that is handed them need not learn first to subtract and to multiply.
 
     Rewards: 1 for a point won, -1 for a point lost, and 0.1 for each ball returned, which a
     beginner learns from long before it wins points. Over a game the points count most by far.
 
     An episode is one game: it terminates when somebody has 5 points, and is truncated after 3,000
-    steps. The first serve goes to a random side; then who has scored serves, so the ball comes to
-    the one who lost the point. Each hit makes the ball 8% faster, from 16 up to 28 pixels a step
+    steps. A random side serves first; then who has scored serves, so the ball comes to the one
+    who lost the point. Each hit makes the ball 10% faster, from 16 up to 28 pixels a step
     sideways; the further from the paddle's middle, the steeper it leaves.
 
     The opponent (`level`: easy, medium or hard) walks more slowly than the agent's paddle and
     misjudges where the ball will arrive, once a volley, the more the faster the ball. At the
-    default level, medium, a random policy wins about 1 point in 20 and one that always returns the
-    ball nearly all.
+    default level, medium, a random policy wins about 6% of the points, and one that always
+    returns the ball nearly all.
 
     `info` holds `event` (`left hits`, `right hits`, `left scores`, `right scores` or "") and
     `score` (opponent's points, agent's points). `reset(seed=...)` makes a game repeatable.

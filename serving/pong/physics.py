@@ -155,10 +155,11 @@ def _fly(y: float, vy: float, part: float) -> tuple[float, float]:
 
 
 def _serve(direction, left_y, right_y, left_score, right_score, draw) -> State:
-    y = COURT.height * (0.25 + 0.5 * draw())
+    """The ball leaves the paddle of who serves, in a direction of chance's."""
+    x, y = (LEFT_LINE, left_y) if direction > 0 else (RIGHT_LINE, right_y)
     vy = COURT.serve_speed * COURT.serve_steepest * (2 * draw() - 1)
     misjudged = 2 * draw() - 1
     return State(
-        COURT.width / 2, y, direction * COURT.serve_speed, vy,
+        x, y, direction * COURT.serve_speed, vy,
         left_y, right_y, misjudged, left_score, right_score,
     )  # fmt: skip

@@ -1,0 +1,263 @@
+// Puts the page together: what each control does, and who plays against whom.
+
+import { CourtView } from "./court-view.js";
+import { Game } from "./game.js";
+import { Input } from "./input.js";
+import { Link } from "./link.js";
+import { DecisionLog, showLive } from "./panel.js";
+import { makePhysics } from "./physics.js";
+import {
+  InPagePolicy,
+  Person,
+  PersonInPolicysPlace,
+  Recorder,
+  ScriptedOpponent,
+  ServedPolicy,
+} from "./players.js";
+import { Policy } from "./policy.js";
+import { Sound } from "./sound.js";
+
+const LOOK_EVERY = 1000; // ms, at how learning goes
+const FETCH_EVERY = 2000; // ms, at least, between two snapshots of the policy
+const NEXT_DEMO_AFTER = 2000; // ms
+
+const MODES = {
+  one: { left: "You", right: "Policy", keys: "Arrow keys, Q and A, or a finger on the court." },
+  two: {
+    left: "Left player",
+    right: "Right player",
+    keys: "Left: Q and A. Right: arrow keys. Or a finger each, on your half of the court.",
+  },
+  demo: { left: "Opponent", right: "Policy", keys: "The scripted opponent plays the policy." },
+};
+
+const $ = (id) => document.getElementById(id);
+const link = new Link();
+const court = await (await fetch("court.json")).json();
+const physics = makePhysics(court);
+const sound = new Sound();
+const log = new DecisionLog();
+const input = new Input($("court"), court);
+const view = new CourtView($("court"), court, physics);
+
+let mode = "one";
+let live = { status: null, problem: null, curve: [] };
+let newest = null; // the policy that acts inside the page
+let nextDemo = 0;
+
+const game = new Game({ physics, court, draw: view.draw, hear: { step, phase } });
+
+// -- who plays --------------------------------------------------------------------------------------
+
+const training = () => $("training").checked;
+const inPage = () => $("in-page").checked;
+
+function leftPlayer() {
+  if (mode === "demo") return new ScriptedOpponent(physics, court.levels[$("level").value]);
+  return new Person(input, "left");
+}
+
+function rightPlayer() {
+  const lost = (message) => game.lose(message);
+  const decided = (decision) => log.add(decision);
+  const recorder = training() && (mode === "two" || inPage()) ? new Recorder({ link, lost }) : null;
+  if (mode === "two") return new PersonInPolicysPlace({ physics, input, recorder });
+  if (inPage() && newest) {
+    const steps = () => live.status?.env_steps ?? 0;
+    const acting = { newest: () => newest, steps, training: training(), recorder };
+    return new InPagePolicy({ physics, decided, ...acting });
+  }
+  const late = () => log.late();
+  return new ServedPolicy({ link, physics, training: training(), lost, decided, late });
+}
+
+/** Whether this game can go on with no policy server. */
+const alone = () => !training() && (mode === "two" || (inPage() && newest !== null));
+
+function start() {
+  log.clear();
+  input.alone = mode === "one";
+  game.start(leftPlayer(), rightPlayer());
+  if (live.problem && !alone()) game.lose(live.problem);
+  $("court").focus({ preventScroll: true });
+}
+
+function choose(chosen) {
+  mode = chosen;
+  for (const button of document.querySelectorAll("[data-mode]")) {
+    button.setAttribute("aria-pressed", button.dataset.mode === mode);
+  }
+  $("level-choice").hidden = mode !== "demo";
+  game.abandon();
+  label();
+}
+
+function label() {
+  const { left, right, keys } = MODES[mode];
+  $("left-name").textContent = left;
+  $("right-name").textContent = right;
+  $("keys").textContent = keys;
+  const learner = mode === "two" ? "It learns from what the right player does." : "It explores a little, and learns from every step.";
+  $("training-hint").textContent = training() ? learner : "Nothing of this game reaches the learner.";
+}
+
+// -- what happens -----------------------------------------------------------------------------------
+
+function step(state, event) {
+  sound.play(event);
+  if (!event.endsWith("scores")) return;
+  showScore(state);
+  const scorer = event.startsWith("left") ? $("left-name") : $("right-name");
+  announce(`${scorer.textContent} scored. ${score(state)}.`);
+}
+
+function phase(now, message) {
+  input.active = now === "playing";
+  document.body.dataset.phase = now;
+  const { state } = game ?? {};
+  if (now === "ready" && state) showScore({ leftScore: 0, rightScore: 0 });
+  if (now === "playing") showScore(state);
+  if (now === "over") nextDemo = performance.now() + NEXT_DEMO_AFTER;
+  const texts = {
+    ready: ["Pong", MODES[mode].keys, "Start"],
+    paused: ["Paused", "", "Go on"],
+    lost: ["Waiting for the server", `${message} The game goes on by itself when it is back.`, ""],
+    over: [state && winner(state), state && score(state), "Play again"],
+  };
+  const [title, text, action] = texts[now] ?? ["", "", ""];
+  $("overlay").hidden = now === "playing";
+  $("overlay-title").textContent = title;
+  $("overlay-text").textContent = text;
+  $("overlay-button").textContent = action;
+  $("overlay-button").hidden = !action;
+  $("pause").disabled = now !== "playing" && now !== "paused";
+  $("pause").textContent = now === "paused" ? "Go on" : "Pause";
+  if (now !== "playing" && now !== "ready") announce(`${title}. ${text}`);
+  if (now === "paused" || now === "over") $("overlay-button").focus({ preventScroll: true });
+}
+
+function winner(state) {
+  if (state.leftScore === state.rightScore) return "A draw";
+  const name = (state.leftScore > state.rightScore ? $("left-name") : $("right-name")).textContent;
+  return name === "You" ? "You win" : `${name} wins`;
+}
+
+const score = (state) =>
+  `${$("left-name").textContent} ${state.leftScore}, ${$("right-name").textContent} ${state.rightScore}`;
+
+function showScore({ leftScore, rightScore }) {
+  $("left-score").textContent = leftScore;
+  $("right-score").textContent = rightScore;
+}
+
+function announce(text) {
+  $("announcer").textContent = text;
+}
+
+// -- the controls -----------------------------------------------------------------------------------
+
+function goOn() {
+  if (game.phase === "paused") game.resume();
+  else if (game.phase !== "playing" && game.phase !== "lost") start();
+  $("court").focus({ preventScroll: true });
+}
+
+function togglePause() {
+  if (game.playing) game.pause();
+  else if (game.phase === "paused") goOn();
+}
+
+for (const button of document.querySelectorAll("[data-mode]")) {
+  button.addEventListener("click", () => choose(button.dataset.mode));
+}
+$("overlay-button").addEventListener("click", goOn);
+$("pause").addEventListener("click", togglePause);
+$("sound").addEventListener("click", () => {
+  const on = sound.toggle();
+  $("sound").setAttribute("aria-pressed", on);
+  $("sound").textContent = on ? "Sound on" : "Sound off";
+});
+$("level").addEventListener("change", () => choose("demo"));
+$("training").addEventListener("change", () => {
+  label();
+  game.replaceRight(rightPlayer());
+});
+$("in-page").addEventListener("change", async () => {
+  if (inPage() && !(await fetchPolicy())) return;
+  game.replaceRight(rightPlayer());
+  $("in-page-hint").textContent = inPage() ? inPageHint() : $("in-page-hint").dataset.off;
+});
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const ours = event.target === document.body || event.target === $("court");
+  if (event.code === "KeyP" || event.code === "Escape" || (ours && event.code === "Space")) {
+    if (game.underWay) togglePause();
+    else if (event.code === "Space") goOn();
+    else return;
+    event.preventDefault();
+  } else if (ours && event.code === "Enter" && !game.playing) {
+    event.preventDefault();
+    goOn();
+  }
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) game.pause();
+});
+addEventListener("pagehide", () => game.abandon(true));
+
+// -- how learning goes ------------------------------------------------------------------------------
+
+const inPageHint = () => `Policy v${newest.version} acts here, in the page.`;
+
+async function fetchPolicy() {
+  try {
+    newest = new Policy(await link.get("policy"));
+    $("in-page-hint").textContent = inPageHint();
+    return true;
+  } catch (error) {
+    if (newest) return true; // an older one does meanwhile
+    $("in-page").checked = false;
+    $("in-page-hint").textContent = `There is no policy to be had: ${error.message}`;
+    return false;
+  }
+}
+
+async function look() {
+  try {
+    live = await link.get("live");
+  } catch (error) {
+    live = { ...live, problem: error.message };
+  }
+  showLive(live);
+  if (live.problem && game.playing && !alone()) game.lose(live.problem);
+  if (!live.problem || alone()) game.found();
+  if (mode === "demo" && game.phase === "over" && performance.now() > nextDemo) start();
+}
+
+async function keepLooking() {
+  let [frames, then, fetched] = [game.frames, performance.now(), 0];
+  for (;;) {
+    await look();
+    const now = performance.now();
+    log.showLatency(Math.round((1000 * (game.frames - frames)) / Math.max(now - then, 1)));
+    [frames, then] = [game.frames, now];
+    const renewed = inPage() && !live.problem && live.status?.policy_version !== newest?.version;
+    if (renewed && now - fetched > FETCH_EVERY) {
+      await fetchPolicy();
+      fetched = performance.now();
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY));
+  }
+}
+
+$("level").append(
+  ...Object.keys(court.levels).map((name) => {
+    const chosen = name === court.default_level;
+    return new Option(name, name, chosen, chosen);
+  }),
+);
+$("log").open = matchMedia("(min-width: 60rem)").matches;
+$("in-page-hint").dataset.off = $("in-page-hint").textContent;
+choose("one");
+keepLooking();

@@ -1,0 +1,77 @@
+"""The bench measures real processes; here only that it does so, never how fast."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from serving import ROOT
+from tools.bench import PARTS, Bench
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "tools/bench.py", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_a_part_is_measured_and_written(ray_cluster, tmp_path):
+    """Does a run of one part print its row, and write the same figures?"""
+    out = tmp_path / "figures" / "bench.json"
+    done = bench("--only=start", "--starts=2", f"--out={out}")
+    assert done.returncode in (0, 1), done.stderr
+    written = json.loads(out.read_text())
+    (row,) = written["rows"]
+    assert row["what"] in done.stdout and row["measured"] in done.stdout
+    assert len(written["figures"]["first_actions"]) == 2
+    assert done.returncode == (0 if row["met"] else 1)
+
+
+def test_evaluation_beside_training_is_measured(ray_cluster, tmp_path):
+    """Do both players get their actions from one server?"""
+    out = tmp_path / "bench.json"
+    done = bench("--only=beside", "--seconds=2", f"--out={out}")
+    beside = json.loads(out.read_text())["figures"]["beside"]
+    assert beside["steps_per_second"] > 0 and beside["updates_per_second"] > 0
+    assert beside["per_second"] > 0 and beside["p50_ms"] <= beside["p99_ms"]
+    assert "not compared with echo: no --peers was given" in done.stdout
+
+
+def test_an_unknown_part_is_refused():
+    """Does a mistyped part end in a sentence that names the parts?"""
+    done = bench("--only=start,speed")
+    assert done.returncode == 2
+    assert "no part speed" in done.stderr and all(part in done.stderr for part in PARTS)
+
+
+def options(peers: Path | None) -> Namespace:
+    return Namespace(only=list(PARTS), starts=2, seeds=3, peer_seeds=1, seconds=1.0, peers=peers)
+
+
+def test_peers_that_are_not_there_are_left_out(tmp_path):
+    """Is a peer without an environment or a driver left out, with a sentence that says why?"""
+    (tmp_path / "echo" / "bin").mkdir(parents=True)
+    (tmp_path / "echo" / "bin" / "python").touch()
+    planned = Bench(options(tmp_path), "mark")
+    names = " ".join(item.name for item in planned.plan())
+    assert "Ray" not in names and "SB3" not in names and "echo" not in names
+    said = "\n".join(planned.skipped)
+    assert "no ray29/bin/python" in said and "no sb3/bin/python" in said
+    assert "no http_echo.py" in said
+
+
+def test_peers_that_are_there_are_planned(tmp_path):
+    """Is a peer with an environment and a driver measured?"""
+    drivers = {"ray29": "ray29_cartpole.py", "sb3": "sb3_cartpole.py", "echo": "http_echo.py"}
+    for environment, driver in drivers.items():
+        (tmp_path / environment / "bin").mkdir(parents=True)
+        (tmp_path / environment / "bin" / "python").touch()
+        (tmp_path / driver).touch()
+    planned = Bench(options(tmp_path), "mark")
+    names = " ".join(item.name for item in planned.plan())
+    assert "Ray 2.9.3" in names and "SB3" in names and "echo" in names
+    assert not planned.skipped

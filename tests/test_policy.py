@@ -1,0 +1,212 @@
+"""The policy as matrices, against the RLModule it was taken from and against torch."""
+
+from __future__ import annotations
+
+import queue
+
+import msgspec
+import numpy as np
+import pytest
+
+from serving.policy import Policy, PolicySnapshot, untrained
+from serving.settings import settings_for
+from serving.testing import frozen_policy
+
+OFFERED = [(64,), (128, 128), (256, 256), (32, 32, 32), (1,), (7, 300)]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+def observations(rng, size: int) -> np.ndarray:
+    """Of many magnitudes, for a policy meets what the environment has."""
+    return np.float32(rng.normal(size=(500, size)) * 10 ** rng.uniform(-3, 3, size=(500, 1)))
+
+
+# -- against RLlib ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", OFFERED, ids=str)
+@pytest.mark.parametrize(("size", "actions"), [(4, 2), (8, 3)], ids=["4-2", "8-3"])
+def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, actions):
+    """Does the published policy compute the action values of the RLModule, for each network shape?"""
+    import torch
+
+    from serving.algorithms import CONFIGS
+
+    settings = settings_for("DQN", hidden=hidden, seed=3)
+    algorithm = CONFIGS["DQN"](settings, size, actions).build_algo()
+    try:
+        module = algorithm.get_module()
+        if module is None:
+            module = algorithm.learner_group._learner.module["default_policy"].unwrapped()
+        with torch.no_grad():  # biases that are not 0, and heads that differ
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        published = []
+        algorithm.env_runner.connect(
+            queue.SimpleQueue(),
+            lambda state, version: published.append(algorithm.policy(state, version)),
+        )
+        algorithm.publish()
+        (policy,) = published
+        seen = observations(rng, size)
+        with torch.no_grad():
+            expected = module.compute_q_values({"obs": torch.from_numpy(seen)})["qf_preds"].numpy()
+            greedy = module.forward_inference({"obs": torch.from_numpy(seen)})["actions"].numpy()
+        assert policy.values(seen).shape == expected.shape == (500, actions)
+        np.testing.assert_allclose(policy.values(seen), expected, rtol=1e-5, atol=1e-5)
+        clear = np.diff(np.sort(expected)[:, -2:])[:, 0] > 1e-4 * np.abs(expected).max(axis=1)
+        assert clear.mean() > 0.9
+        for k in np.flatnonzero(clear):
+            assert policy.act(seen[k], 0, None).action == greedy[k]
+        assert (policy.observation_size, policy.action_size) == (size, actions)
+        assert policy.exploration(0) == 1.0
+        assert policy.exploration(10**9) == settings.exploration_final
+    finally:
+        algorithm.stop()
+
+
+# -- against torch ------------------------------------------------------------------------------------
+
+
+def random_layers(rng, sizes):
+    return [
+        (rng.normal(size=(a, b)) / np.sqrt(a), rng.normal(size=b)) for a, b in zip(sizes, sizes[1:])
+    ]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_both_activations(rng, activation):
+    """Is the network what torch says a multi-layer perceptron is?"""
+    import torch
+
+    layers = random_layers(rng, [5, 16, 9, 4])
+    policy = Policy(1, "action_logits", activation, layers)
+    parts = []
+    for weights, bias in layers:
+        linear = torch.nn.Linear(*weights.shape)
+        linear.weight.data = torch.tensor(weights.T, dtype=torch.float32)
+        linear.bias.data = torch.tensor(bias, dtype=torch.float32)
+        parts += [linear, torch.nn.ReLU() if activation == "relu" else torch.nn.Tanh()]
+    network, seen = torch.nn.Sequential(*parts[:-1]), observations(rng, 5)
+    expected = network(torch.from_numpy(seen)).detach().numpy()
+    np.testing.assert_allclose(policy.values(seen), expected, rtol=1e-5, atol=1e-5)
+    one = policy.act(seen[0].tolist(), 0, None)
+    assert one.values.shape == (4,)
+    assert one.action == expected[0].argmax()
+
+
+# -- acting -------------------------------------------------------------------------------------------
+
+
+DRAWS = 20_000
+
+
+def frequencies(policy: Policy, observation, env_steps: int, rng):
+    decisions = [policy.act(observation, env_steps, rng) for _ in range(DRAWS)]
+    counts = np.bincount([d.action for d in decisions], minlength=policy.action_size)
+    return counts / DRAWS, decisions
+
+
+@pytest.mark.parametrize(("env_steps", "epsilon"), [(0, 1.0), (500, 0.55), (1_000, 0.1), (10**6, 0.1)])
+def test_exploring_with_action_values(rng, env_steps, epsilon):
+    """Is the action random with the probability that the exploration schedule says, and otherwise the
+    best, and is its reported probability true?"""
+    policy = Policy(1, "action_values", "relu", random_layers(rng, [3, 8, 4]), [(0, 1), (1_000, 0.1)])
+    seen = rng.normal(size=3)
+    best = int(policy.values(seen).argmax())
+    assert policy.exploration(env_steps) == pytest.approx(epsilon)
+    found, decisions = frequencies(policy, seen, env_steps, rng)
+    expected = np.full(4, epsilon / 4)
+    expected[best] += 1 - epsilon
+    np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.25 / DRAWS))
+    for decision in decisions[:500]:
+        assert decision.greedy == (decision.action == best)
+        assert np.exp(decision.log_probability) == pytest.approx(expected[decision.action])
+
+
+def test_exploring_with_logits(rng):
+    """Are actions drawn from the softmax, with their true log-probability?"""
+    policy = Policy(1, "action_logits", "tanh", random_layers(rng, [3, 8, 4]))
+    seen = rng.normal(size=3)
+    logits = policy.values(seen).astype(float)
+    expected = np.exp(logits) / np.exp(logits).sum()
+    found, decisions = frequencies(policy, seen, 0, rng)
+    np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.25 / DRAWS))
+    for decision in decisions[:500]:
+        assert np.exp(decision.log_probability) == pytest.approx(expected[decision.action], rel=1e-4)
+        assert decision.greedy == (decision.action == logits.argmax())
+
+
+@pytest.mark.parametrize("kind", ["action_values", "action_logits"])
+def test_greedy_is_greedy(rng, kind):
+    """Without a random generator, is the action always the best one?"""
+    policy = Policy(1, kind, "relu", random_layers(rng, [3, 8, 4]), [(0, 1.0)])
+    for seen in observations(rng, 3):
+        decision = policy.act(seen, 0, None)
+        assert decision.action == policy.values(seen).argmax()
+        assert (decision.greedy, decision.log_probability) == (True, 0.0)
+        assert type(decision.action) is int
+
+
+def test_the_schedule_is_linear_between_its_points(rng):
+    """Is exploration what a person reads from its points?"""
+    policy = Policy(1, "action_values", "relu", random_layers(rng, [1, 1]), [(0, 1), (100, 0.5), (300, 0.1)])
+    for steps, expected in ((0, 1.0), (50, 0.75), (100, 0.5), (200, 0.3), (300, 0.1), (10**9, 0.1)):
+        assert policy.exploration(steps) == pytest.approx(expected)
+
+
+def test_huge_observations_do_not_break_it(rng):
+    """Does the largest number the server accepts still give an action?"""
+    policy = untrained(4, 2, [128, 128])
+    for seen in ([1e6] * 4, [-1e6] * 4, [0.0] * 4, [1e-45] * 4):
+        assert np.isfinite(policy.act(seen, 0, rng).values).all()
+
+
+# -- round trips --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", OFFERED, ids=str)
+@pytest.mark.parametrize("kind", ["action_values", "action_logits"])
+def test_packed_and_unpacked(rng, hidden, kind):
+    """Does a policy come out of a socket or a file to the last bit as it went in?"""
+    points = [(0, 1.0), (2_000, 0.02)]
+    policy = Policy(7, kind, "tanh", random_layers(rng, [4, *hidden, 3]), points)
+    packed = msgspec.msgpack.decode(msgspec.msgpack.encode(policy.pack()))
+    again = Policy.unpack(packed)
+    seen = observations(rng, 4)
+    assert (again.values(seen) == policy.values(seen)).all()
+    assert (again.version, again.kind, again.activation) == (7, kind, "tanh")
+    assert again.exploration_points == points
+
+
+@pytest.mark.parametrize("hidden", OFFERED, ids=str)
+def test_as_json(rng, hidden):
+    """Does a page that reads the JSON snapshot get the same numbers, to the last bit of float32?"""
+    policy = Policy(7, "action_values", "relu", random_layers(rng, [4, *hidden, 3]), [(0, 1), (9, 0.5)])
+    snapshot = msgspec.json.decode(msgspec.json.encode(policy.snapshot()), type=PolicySnapshot)
+
+    class Client:
+        def policy(self) -> PolicySnapshot:
+            return snapshot
+
+    again, seen = frozen_policy(Client()), observations(rng, 4)
+    assert (again.values(seen) == policy.values(seen)).all()
+    assert (again.version, again.kind, again.activation) == (7, "action_values", "relu")
+    assert again.exploration_points == policy.exploration_points
+    for layer, (weights, bias) in zip(snapshot.layers, policy.layers):
+        assert np.shape(layer.weights) == weights.shape
+        assert np.shape(layer.bias) == bias.shape
+
+
+def test_the_untrained_policy(rng):
+    """Does the first policy explore always, repeat with its seed, and not favour one action?"""
+    policy = untrained(4, 3, [64])
+    assert policy.version == 0
+    assert policy.exploration(10**9) == 1.0
+    seen = observations(rng, 4)
+    assert (policy.values(seen) == untrained(4, 3, [64], seed=0).values(seen)).all()
+    assert (policy.values(seen) != untrained(4, 3, [64], seed=1).values(seen)).any()
