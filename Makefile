@@ -1,4 +1,5 @@
 # Needs Python 3.11 and make; everything else is installed into .venv from requirements.lock.
+# ARGS go to the program behind a target: make test ARGS="-k replay".
 
 # JupyterLab's kernels and terminals inherit this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -8,7 +9,7 @@ PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test lessons images bench lock clean
+.PHONY: help .venv lab demo test long-test lessons images bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -38,22 +39,25 @@ $(INSTALLED): requirements.lock pyproject.toml
 lab: $(INSTALLED) ## open the lessons in JupyterLab
 	@jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lessons \
 	  --ServerApp.terminado_settings='shell_command=bash --rcfile "$(CURDIR)/tools/terminal.sh"' \
-	  $(if $(filter 0,$(shell id -u)),--allow-root) $(LAB)
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
-	@$(PYTHON) tools/demo.py $(DEMO)
+	@$(PYTHON) tools/demo.py $(ARGS)
 
 test: $(INSTALLED) ## run the tests
-	@$(PYTHON) -m pytest $(TEST)
+	@$(PYTHON) -m pytest $(ARGS)
+
+long-test: $(INSTALLED) ## the long form: 30 autogrades, mutants to the end, 20 kills (45 minutes)
+	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/test_lessons.py tests/test_restarts.py $(ARGS)
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
-	@$(PYTHON) tools/make_lessons.py $(LESSONS)
+	@$(PYTHON) tools/make_lessons.py $(ARGS)
 
 images: $(INSTALLED) ## draw the pictures of the lessons
-	@$(PYTHON) tools/make_images.py $(IMAGES)
+	@$(PYTHON) tools/make_images.py $(ARGS)
 
-bench: $(INSTALLED) ## measure start, learning, throughput and latency; options in BENCH="--help"
-	@$(PYTHON) tools/bench.py $(BENCH)
+bench: $(INSTALLED) ## measure start, learning, throughput and latency; options: ARGS=--help
+	@$(PYTHON) tools/bench.py $(ARGS)
 
 lock: $(INSTALLED) ## write requirements.lock and environment.yml from what is installed
 	@$(PYTHON) tools/make_lock.py

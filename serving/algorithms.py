@@ -104,8 +104,9 @@ class RoundOfMinibatches(DQNTorchLearner):
 
     @override(DQNTorchLearner)
     def after_gradient_based_update(self, *, timesteps):
-        due = self.last_update_ts_by_mid[DEFAULT_MODULE_ID] + self.config.target_network_update_freq
-        if timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] >= due:
+        # RLlib asks how long ago the last one was, which a restart would forget.
+        period = self.config.target_network_update_freq
+        if timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] % period == 0:
             super().after_gradient_based_update(timesteps=timesteps)
 
 
@@ -191,9 +192,16 @@ class OnlineDQN(DQN):
         )
 
     def policy(self, module_state: dict, version: int) -> Policy:
-        """The module's weights as a policy snapshot."""
+        """The module's weights as a policy snapshot; raises FloatingPointError if there are NaNs."""
         points = [(0, 1.0), (self.settings.exploration_steps, self.settings.exploration_final)]
-        return Policy(version, "action_values", "relu", q_layers(module_state), points)
+        layers = q_layers(module_state)
+        # RLlib's loss takes NaN for 0, and so never becomes NaN itself.
+        if not all(np.isfinite(part).all() for layer in layers for part in layer):
+            raise FloatingPointError(
+                f"the network's weights are no numbers any more after {self.counters.updates} "
+                "updates; a smaller --learning-rate may help"
+            )
+        return Policy(version, "action_values", "relu", layers, points)
 
     @override(DQN)
     def get_state(self, *args, **kwargs) -> dict:
@@ -209,8 +217,9 @@ class OnlineDQN(DQN):
     @override(DQN)
     def set_state(self, state: dict) -> None:
         """Continues from `get_state()`; the policy is published again by `publish()`."""
-        self.learner_group.set_state(state["learner_group"])
-        self.env_runner.set_state(state["env_runner"])
+        if "learner_group" in state:  # RLlib's restore_from_path() restores these by itself
+            self.learner_group.set_state(state["learner_group"])
+            self.env_runner.set_state(state["env_runner"])
         self._iteration = state["training_iteration"]
         online = state["online"]
         self.replay.set_state(online["replay"])

@@ -128,7 +128,10 @@ class ServedEpisodesEnvRunner(EnvRunner, Checkpointable):
     def set_state(self, state) -> None:
         """Publishes the weights in `state`, if there are any and somebody is connected."""
         module_state = state.get(COMPONENT_RL_MODULE)
-        if module_state is None or self._publish is None:
+        if module_state is None:  # such as the state of a checkpoint
+            self.weights_seq_no = state.get(WEIGHTS_SEQ_NO, self.weights_seq_no)
+            return
+        if self._publish is None:
             return
         self.weights_seq_no = state.get(WEIGHTS_SEQ_NO, self.weights_seq_no + 1)
         self._publish(module_state.get(DEFAULT_MODULE_ID, module_state), self.weights_seq_no)

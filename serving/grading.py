@@ -99,6 +99,8 @@ class Exam:
         learned from has to be what happened: else a lucky policy would pass for a right function.
         """
         run_one_episode = self.function("run_one_episode")
+        for topic in ("calls", "numbers"):  # if these are wrong, there is nothing to learn from
+            self.require(topic)
         env, best, played = RecordingEnv(self.make_env()), float("-inf"), 0
         known = {transcript.episode_id for transcript in self.client.episodes(last=1000).episodes}
         deadline = time.monotonic() + seconds
@@ -140,10 +142,8 @@ class Exam:
         limited = gym.wrappers.TimeLimit(env, max_episode_steps=7)
         with self.playing():
             findings = watch(run_one_episode, env, self.client, episodes=3, seed=1_000)
-            cut_short = watch(run_one_episode, limited, self.client, episodes=2, seed=2_000)
-        for topic, sentences in cut_short.by_topic.items():
-            for sentence in sentences:
-                findings.add(topic, sentence)
+            if not findings:
+                findings = watch(run_one_episode, limited, self.client, episodes=2, seed=2_000)
         return findings
 
     def _compare(self, env: RecordingEnv, known: set[str]) -> None:

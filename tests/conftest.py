@@ -142,7 +142,9 @@ def ray_cluster(nothing_left_behind) -> Iterator[str]:
 def ray_driver(ray_cluster) -> Iterator[None]:
     """This process attached to Ray, for tests that build RLlib's algorithms here."""
     import ray
+    import torch
 
+    torch.set_num_threads(1)  # as the learner does; on a busy machine two wait for each other
     ray.init(address=ray_cluster, logging_level="ERROR", log_to_driver=False)
     try:
         yield

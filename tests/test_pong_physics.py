@@ -127,11 +127,11 @@ def test_the_opponent_foresees_walls_and_misjudges_fast_balls_more():
     assert arrives == 96
     assert physics.opponent(coming, level) == -level.speed
     assert physics.opponent(coming._replace(left_y=arrives), level) == pytest.approx(0)
-    wrong = coming._replace(left_y=arrives, misjudged=0.1)
+    wrong = coming._replace(left_y=arrives, misjudged=0.05)
     slow = physics.opponent(wrong, level)
     fast = physics.opponent(wrong._replace(ball_vx=-28.0, ball_vy=-28.0), level)
-    assert slow == pytest.approx(0.1 * level.error * (16 / 28) / COURT.paddle_speed)
-    assert fast == pytest.approx(0.1 * level.error / COURT.paddle_speed)
+    assert slow == pytest.approx(0.05 * level.error * (16 / 28) / COURT.paddle_speed)
+    assert fast == pytest.approx(0.05 * level.error / COURT.paddle_speed)
 
 
 def test_the_same_chance_gives_the_same_game():
