@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import gymnasium as gym
 
 from serving.checks import TOPICS, Findings, compare_all, watch
-from serving.client import PolicyClient
+from serving.protocol import PolicyServerError
 from serving.testing import RecordingEnv, RunningServer, evaluate, frozen_policy, time_limit
 
 EVALUATE_EVERY = 1.0  # seconds
@@ -45,10 +45,19 @@ class Exam:
     ):
         self.namespace = namespace
         self.make_env = make_env or cart_pole
-        self.server = RunningServer(observation_size, action_size, **options).start()
+        self._make_server = lambda: RunningServer(observation_size, action_size, **options).start()
+        self.server = self._make_server()
         self.client = self.server.client()
         self._findings: Findings | None = None
         atexit.register(self.close)
+
+    def revive(self) -> bool:
+        """Starts another server if this one has died: that is no fault of the student's."""
+        if self.server.process.poll() is None:
+            return False
+        self.server = self._make_server()
+        self.client = self.server.client()
+        return True
 
     def function(self, name: str) -> Callable:
         """The student's function; raises if there is none."""
@@ -60,6 +69,7 @@ class Exam:
     def playing(self) -> Iterator[None]:
         """While the block runs, the notebook's `client` talks to this server, and what the student's
         code prints is kept out of the graded cell: progress bars are no mistake."""
+        self.revive()
         missing = object()
         before = self.namespace.get("client", missing)
         self.namespace["client"] = self.client
@@ -84,7 +94,17 @@ class Exam:
         for topic in TOPICS:
             self.require(topic)
 
-    def require_learning(
+    def require_learning(self, target: float, **budget) -> None:
+        """As `_require_learning`, and once more if the server died in the middle of it."""
+        self.revive()
+        try:
+            self._require_learning(target, **budget)
+        except PolicyServerError:
+            if not self.revive():
+                raise
+            self._require_learning(target, **budget)
+
+    def _require_learning(
         self,
         target: float,
         episodes: int = 20,
@@ -156,6 +176,3 @@ class Exam:
 def cart_pole() -> gym.Env:
     """CartPole with 200 steps at most, as the lessons play it."""
     return gym.make("CartPole-v1", max_episode_steps=200)
-
-
-__all__ = ["Exam", "PolicyClient", "cart_pole"]

@@ -28,7 +28,7 @@ NICENESS = 5  # an answer to a player goes before an update
 
 
 class RayError(Exception):
-    """Ray cannot be attached to, and starting again would not help."""
+    """The Ray that was asked for is not there, and starting again would not help."""
 
 
 class Gone:
@@ -103,6 +103,8 @@ class RayInBackground:
         self._thread.join(RAY_TIMEOUT)
         if self._thread.is_alive():
             self._error = TimeoutError(f"it has not answered for {RAY_TIMEOUT} s")
+        if self._error and self._address in ("auto", "local"):
+            raise self._error  # a Ray that is just stopping, or busy: the next try may find another
         if self._error:
             raise RayError(f"cannot use Ray at {self._address!r}: {self._error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import numpy as np
@@ -43,7 +44,7 @@ class LearningCurve:
 
     def draw(self) -> None:
         """Draws now; `add` does so twice a second at most."""
-        from IPython.display import display
+        from IPython.display import Image, display
 
         axes, returns = self._axes, np.array(self.returns)
         axes.clear()
@@ -54,8 +55,11 @@ class LearningCurve:
             axes.axhline(self._target, color="C1", linestyle="--", label=f"target {self._target:g}")
         axes.set(xlabel="episode", ylabel="return", title=self._title)
         axes.legend(loc="upper left")
+        picture = io.BytesIO()
+        self._figure.savefig(picture, format="png")
+        image = Image(picture.getvalue())
         if self._display is None:
-            self._display = display(self._figure, display_id=True)
+            self._display = display(image, display_id=True)
         else:
-            self._display.update(self._figure)
+            self._display.update(image)
         self._drawn = time.monotonic()

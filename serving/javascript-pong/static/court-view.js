@@ -10,7 +10,8 @@ export class CourtView {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     this.trail = [];
     this.hit = { side: "", at: -Infinity };
-    this.seen = null; // the step that was drawn last
+    this.seen = null; // what was drawn last: the step ...
+    this.part = null; // ... and how far it had got
     const styles = getComputedStyle(document.documentElement);
     this.colour = (name) => styles.getPropertyValue(`--${name}`).trim();
     new ResizeObserver(() => this.#fit()).observe(canvas);
@@ -19,7 +20,9 @@ export class CourtView {
 
   /** `part`, from 0 to 1: how far the step from `before` to `after`, with its `event`, has got. */
   draw = (before, after, event, part) => {
+    if (after === this.seen && part === this.part) return; // nothing has moved
     if (after !== this.seen) this.#newStep(after, event);
+    this.part = part;
     const { pen, court } = this;
     pen.setTransform(this.scale, 0, 0, this.scale, 0, 0);
     pen.fillStyle = this.colour("court");
@@ -102,5 +105,6 @@ export class CourtView {
     this.scale = width / this.court.width;
     this.canvas.width = Math.round(width);
     this.canvas.height = Math.round(this.scale * this.court.height);
+    this.part = null; // draw anew
   }
 }

@@ -240,7 +240,8 @@ async function keepLooking() {
   for (;;) {
     await look();
     const now = performance.now();
-    log.showLatency(Math.round((1000 * (game.frames - frames)) / Math.max(now - then, 1)));
+    const rate = Math.round((1000 * (game.frames - frames)) / Math.max(now - then, 1));
+    log.showLatency(game.playing ? rate : null);
     [frames, then] = [game.frames, now];
     const renewed = inPage() && !live.problem && live.status?.policy_version !== newest?.version;
     if (renewed && now - fetched > FETCH_EVERY) {

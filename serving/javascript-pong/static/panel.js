@@ -1,6 +1,7 @@
 // What stands beside the court: how learning goes, and every decision.
 
 const ROWS = 40; // decisions that can be looked back on
+const WRITE_EVERY = 250; // ms; laying out a table at every step would take time from the game
 const ACTIONS = ["stay", "down", "up"];
 const ARROWS = ["•", "↓", "↑"];
 const SVG = "http://www.w3.org/2000/svg";
@@ -74,20 +75,20 @@ export class DecisionLog {
   #count = 0;
   #times = [];
   #late = 0;
+  #unwritten = [];
 
   constructor() {
     this.body = $("decisions");
     this.bars = ACTIONS.map((_, action) => $(`bar-${action}`));
+    setInterval(() => this.#write(), WRITE_EVERY);
   }
 
   add(decision) {
     this.#count++;
     this.#times.push(decision.milliseconds);
     if (this.#times.length > 400) this.#times.shift();
-    if (!$("log").open) return;
-    this.#showBars(decision);
-    this.body.prepend(this.#row(decision));
-    while (this.body.rows.length > ROWS) this.body.lastElementChild.remove();
+    this.#unwritten.unshift(decision);
+    if (this.#unwritten.length > ROWS) this.#unwritten.pop();
   }
 
   /** A decision came too late, or has not come yet: the last action was held. */
@@ -109,12 +110,20 @@ export class DecisionLog {
       late: this.#late,
       p50: at(0.5) ?? "",
       p99: at(0.99) ?? "",
-      fps: framesPerSecond,
+      fps: framesPerSecond ?? "",
     });
+    const rate = framesPerSecond ? ` ${framesPerSecond} frames/s.` : "";
     const trip = sorted.length ? `${at(0.5).toFixed(1)} ms each, 99% within ${at(0.99).toFixed(0)} ms` : "none yet";
     element.textContent =
-      `${whole.format(this.#count)} decisions: ${trip}; ${this.#late} late. ` +
-      `${framesPerSecond} frames/s`;
+      `${whole.format(this.#count)} decisions: ${trip}; ${this.#late} late.${rate}`;
+  }
+
+  #write() {
+    if (!this.#unwritten.length || !$("log").open) return;
+    const decisions = this.#unwritten.splice(0);
+    this.#showBars(decisions[0]);
+    this.body.prepend(...decisions.map((decision) => this.#row(decision)));
+    while (this.body.rows.length > ROWS) this.body.lastElementChild.remove();
   }
 
   #showBars({ values, action }) {
