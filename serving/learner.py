@@ -67,6 +67,16 @@ class Server:
                 return
 
 
+def knock(address: str) -> None:
+    """Raises ConnectionError at once if nobody is at HOST:PORT; Ray would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(f"nobody answers there ({error.strerror or error})") from None
+
+
 def attach_ray(address: str) -> str:
     """Attaches to a running Ray, or starts a small local one that ends with this process."""
     import ray
@@ -74,6 +84,7 @@ def attach_ray(address: str) -> str:
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
     if address != "local":
         try:
+            knock(address)
             ray.init(address=address, **quiet)
             return "attached to a running Ray"
         except ConnectionError:
@@ -125,6 +136,9 @@ def build(server: Server, configure: Configure):
     import ray  # noqa: F401 - before the thread, so that two imports never meet
 
     ray_in_background = RayInBackground(configure.ray_address)
+    # From here on an answer to a player goes first. Not before: what a Ray of our own starts with
+    # it keeps, and if that is slow, it dies.
+    os.nice(NICENESS)
     server.tell(Progress("importing RLlib"))
     import torch
 
@@ -239,7 +253,6 @@ def main() -> int:
     # Ctrl-C reaches the whole process group: the server decides what it means, and says so.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    os.nice(NICENESS)
     warnings.simplefilter("ignore")
     server = Server(socket.socket(fileno=int(sys.argv[1])))
     threading.Thread(target=server.listen, daemon=True, name="listen").start()

@@ -241,13 +241,13 @@ class Pages:
         return FileResponse(COURT_FILE, media_type="application/json")
 
     async def refuse(self, request: Request, error) -> Response:
-        path = request.url.path.strip("/")
-        said = {
-            404: f"nothing at {request.url.path}; a page may call {', '.join(RELAYED)}, "
-            "and ask for live, policy and court.json",
-            405: f"{request.method} {request.url.path} is not possible",
-        }
-        return _json(Refusal(said.get(error.status_code, error.detail), path), error.status_code)
+        path = request.scope["path"]
+        answer = Refusal(
+            f"{request.method} {path} is not possible: a page may post {', '.join(RELAYED)}, "
+            "and get live, policy and court.json",
+            path.strip("/"),
+        )
+        return _json(answer, error.status_code)
 
 
 class Guard:
@@ -381,6 +381,8 @@ def address_of(policy_server: str) -> str:
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; raises StartError if the port is taken or the host is not ours."""
+    if not 0 <= port <= 65535:  # getaddrinfo() would take the remainder
+        raise StartError(f"--port={port}: expected a number from 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -390,8 +392,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(1024)
         return listener
-    except OverflowError:
-        raise StartError(f"--port={port}: expected a number from 0 to 65535") from None
     except OSError as error:
         hint = "; does another Pong web server run there already?" if error.errno == 98 else ""
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None

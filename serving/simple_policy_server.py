@@ -134,6 +134,8 @@ def check(options: argparse.Namespace) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; raises StartError if the port is taken or the host is not ours."""
+    if not 0 <= port <= 65535:
+        raise StartError(f"--port={port}: expected a number from 0 to 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -143,8 +145,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(1024)
         return listener
-    except OverflowError:
-        raise StartError(f"--port={port}: expected a number from 0 to 65535") from None
     except OSError as error:
         hint = "; is a policy server running there already?" if error.errno == 98 else ""
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
@@ -188,13 +188,13 @@ def serve(options: argparse.Namespace) -> int:
     """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
     check(options)
     settings = settings_from(options)
+    listener = listen(options.host, options.port)
     scratch = None
     if options.checkpoint_file is None:
         scratch = tempfile.mkdtemp(prefix="policy-server-")
         options.checkpoint_file = f"{scratch}/policy"
     checkpoint_file = Path(options.checkpoint_file).absolute()
     log_dir = str(Path(options.log_dir or f"{checkpoint_file}.logs").absolute())
-    listener = listen(options.host, options.port)
     try:
         checkpoint_lock = checkpoints.lock(checkpoint_file)
         book = EpisodeBook(options.observation_size, options.action_size, options.abandon_after)
@@ -229,6 +229,8 @@ def serve(options: argparse.Namespace) -> int:
             allowed,
             inherit=[checkpoint_lock],
         )
+        if restore:
+            learner.counters = counters
         learner.start()
         server = PolicyServer(book, learner, settings.seed)
         greet(options, listener, policy.version if restore else None, log_dir, scratch is None)

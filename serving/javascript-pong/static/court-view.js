@@ -13,7 +13,8 @@ export class CourtView {
     this.seen = null; // what was drawn last: the step ...
     this.part = null; // ... and how far it had got
     const styles = getComputedStyle(document.documentElement);
-    this.colour = (name) => styles.getPropertyValue(`--${name}`).trim();
+    const colour = (name) => [name, styles.getPropertyValue(`--${name}`).trim()];
+    this.colours = Object.fromEntries(["court", "net", "ball", "left", "right"].map(colour));
     new ResizeObserver(() => this.#fit()).observe(canvas);
     this.#fit();
   }
@@ -25,7 +26,7 @@ export class CourtView {
     this.part = part;
     const { pen, court } = this;
     pen.setTransform(this.scale, 0, 0, this.scale, 0, 0);
-    pen.fillStyle = this.colour("court");
+    pen.fillStyle = this.colours.court;
     pen.fillRect(0, 0, court.width, court.height);
     this.#net();
     const between = (from, to) => from + (to - from) * part;
@@ -44,19 +45,20 @@ export class CourtView {
 
   /** On its old way until it meets the paddle, and on its new one from there. */
   #ballAt(before, after, event, part) {
+    if (before === after) return { x: after.ballX, y: after.ballY }; // the game has not begun
     const { bounced, LEFT_LINE, RIGHT_LINE } = this.physics;
     const x = before.ballX + before.ballVx * part;
     const onward = { x, y: bounced(before.ballY + before.ballVy * part) };
     if (event.endsWith("scores")) return part < 1 ? onward : { x: after.ballX, y: after.ballY };
     const beyond = before.ballVx < 0 ? x < LEFT_LINE : x > RIGHT_LINE;
-    if (!event.endsWith("hits") || !beyond) return before === after ? { x: after.ballX, y: after.ballY } : onward;
-    const left = 1 - part;
-    return { x: after.ballX - after.ballVx * left, y: bounced(after.ballY - after.ballVy * left) };
+    if (!event.endsWith("hits") || !beyond) return onward;
+    const rest = 1 - part;
+    return { x: after.ballX - after.ballVx * rest, y: bounced(after.ballY - after.ballVy * rest) };
   }
 
   #net() {
     const { pen, court } = this;
-    pen.strokeStyle = this.colour("net");
+    pen.strokeStyle = this.colours.net;
     pen.lineWidth = 2;
     pen.setLineDash([10, 12]);
     pen.beginPath();
@@ -70,8 +72,8 @@ export class CourtView {
     const { pen, court } = this;
     const age = performance.now() - this.hit.at;
     const glows = this.hit.side === side && age < GLOW && !this.calm.matches;
-    pen.fillStyle = this.colour(side);
-    pen.shadowColor = this.colour(side);
+    pen.fillStyle = this.colours[side];
+    pen.shadowColor = this.colours[side];
     pen.shadowBlur = glows ? 28 * (1 - age / GLOW) * this.scale : 0;
     pen.beginPath();
     pen.roundRect(x, y - court.paddle_height / 2, court.paddle_width, court.paddle_height, 4);
@@ -81,7 +83,7 @@ export class CourtView {
 
   #ball({ x, y }) {
     const { pen, court } = this;
-    pen.fillStyle = this.colour("ball");
+    pen.fillStyle = this.colours.ball;
     if (!this.calm.matches) {
       this.trail.push({ x, y });
       if (this.trail.length > TRAIL) this.trail.shift();
