@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import psutil
 import pytest
 from grading import ROOT, Course, grade_in_process, reference_answers
 from mutants import SERVE_AND_LEARN
@@ -70,3 +71,19 @@ def test_a_wrong_answer_loses_its_points(mutant, ray_cluster):
     lost = {grade_id for grade_id, earned in points.items() if not earned}
     assert lost == mutant.loses, said
     assert all(said[grade_id] for grade_id in lost), "a lost point comes with a reason"
+
+
+def test_a_killed_kernel_leaves_no_server_behind(ray_cluster):
+    """Does the grader's server end when the kernel that started it is killed?"""
+    kernel = subprocess.Popen(
+        [sys.executable, "-c",
+         "from serving.grading import Exam; exam = Exam({}, 4, 2); "
+         "print(exam.server.process.pid, flush=True); input()"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    server = psutil.Process(int(kernel.stdout.readline()))
+    family = [server, *server.children(recursive=True)]
+    kernel.kill()
+    kernel.wait()
+    _, alive = psutil.wait_procs(family, timeout=40)
+    assert not alive, f"still running: {alive}"
