@@ -101,18 +101,21 @@ def attach_ray(address: str) -> str:
 
 
 class RayInBackground:
-    """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits."""
+    """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits.
+
+    The thread lives on afterwards: a Ray that it started dies with it, because Linux takes for the
+    parent of a process the thread that started it (PR_SET_PDEATHSIG, which Ray asks for).
+    """
 
     def __init__(self, address: str):
         self._address = address
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._attach, daemon=True, name="attach-ray")
-        self._thread.start()
+        self._done = threading.Event()
+        threading.Thread(target=self._attach, daemon=True, name="attach-ray").start()
 
     def join(self) -> None:
         """Waits until Ray is there; raises what went wrong."""
-        self._thread.join(RAY_TIMEOUT)
-        if self._thread.is_alive():
+        if not self._done.wait(RAY_TIMEOUT):
             self._error = TimeoutError(f"it has not answered for {RAY_TIMEOUT} s")
         if self._error and self._address in ("auto", "local"):
             raise self._error  # a Ray that is just stopping, or busy: the next try may find another
@@ -124,6 +127,8 @@ class RayInBackground:
             print(attach_ray(self._address), flush=True)
         except Exception as error:  # noqa: BLE001 - join() raises it in the main thread
             self._error = error
+        self._done.set()
+        threading.Event().wait()
 
 
 def build(server: Server, configure: Configure):

@@ -357,7 +357,6 @@ def test_evaluation_teaches_nothing(the_server):
 def test_many_players_at_once(the_server):
     """Do many threads and hundreds of open episodes at once all get their answers, and is every step
     counted and learned from?"""
-    client = the_server.client()
     before = the_server.wait_until(is_idle, 60, "learning to catch up")
     threads, episodes, steps = 20, 15, 4
     barrier = threading.Barrier(threads)

@@ -64,7 +64,6 @@ FRAMES = """seconds => new Promise(resolve => {
 @pytest.fixture(scope="module")
 def a_policy_server(ray_cluster):
     with RunningServer(8, 3) as server:
-        server.wait_until(lambda status: status.state == "idle", 90, "the learner")
         yield server
 
 
@@ -210,6 +209,7 @@ def test_the_policy_gets_newer_while_rollouts_run(a_page, a_policy_server, a_web
     def version() -> int:
         return int(re.sub(r"\D", "", a_page.inner_text("#version")) or 0)
 
+    a_policy_server.wait_until(lambda status: status.state != "starting", 120, "the learner")
     start(a_page, "demo")
     until(lambda: figures(a_page).get("decisions", 0) > 0, what="a decision")
     before, steps = version(), a_page.inner_text("#steps")
@@ -443,7 +443,7 @@ def test_the_policy_acts_inside_the_page_with_no_request_a_step(a_page, a_policy
 
 def test_page_and_server_agree_on_ten_thousand_observations(a_page, a_policy_server):
     client = a_policy_server.client()
-    a_policy_server.wait_until(lambda status: status.state == "idle", 60, "the learner")
+    a_policy_server.wait_until(lambda status: status.state == "idle", 120, "the learner")
     rng = np.random.default_rng(0)
     observations = rng.uniform(-1, 1, (10_000, 8)).astype(np.float32)
     observations[:, 6:] *= 2
