@@ -50,6 +50,8 @@ from serving.protocol import (
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 NOT_A_NUMBER = re.compile(rb"[:,\[]\s*-?(NaN|Infinity|nan|inf)\b")
 
+LEISURE = 0.02  # seconds between an answer and the next request that no program needs
+
 encode = msgspec.json.encode
 
 
@@ -70,9 +72,10 @@ class PolicyServer:
         episode = book.find(message.episode_id)
         book.check(episode, message.reward, message.steps, message.observation)
         training = episode.training_enabled
-        if training and not (learner.may_act() and learner.has_room()):
+        at_leisure = time.monotonic() - episode.touched > LEISURE
+        if training and not (learner.may_act(at_leisure) and learner.has_room()):
             waiting = await self._wait(
-                lambda: learner.may_act() and learner.has_room(), message.patience
+                lambda: learner.may_act(at_leisure) and learner.has_room(), message.patience
             )
             if waiting:
                 return waiting

@@ -24,7 +24,7 @@ SAVE_EVERY = 5.0  # seconds, if there is anything new
 SHARE_OF_TIME_SAVING = 0.05
 OBJECT_STORE = 80 * 2**20  # bytes; Ray's minimum is 75 MiB
 RAY_TIMEOUT = 60  # seconds
-NICENESS = 5  # an answer to a player goes before an update
+NICENESS = 10  # an answer to a player goes before an update
 
 
 class RayError(Exception):
@@ -256,7 +256,7 @@ def _progress(algorithm) -> tuple:
 
 def main() -> int:
     # Ctrl-C reaches the whole process group: the server decides what it means, and says so.
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     warnings.simplefilter("ignore")
     server = Server(socket.socket(fileno=int(sys.argv[1])))

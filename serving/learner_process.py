@@ -37,6 +37,7 @@ FEED_INTERVAL = 0.01  # seconds
 SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobody waits for it
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
 FAILURES_TOLERATED = 4  # in a row, without a checkpoint in between
+SECONDS_TO_PROVE = 60.0  # a learner that has lived so long is well even if it had nothing to learn
 SECONDS_TO_STOP = 30.0
 
 
@@ -79,16 +80,22 @@ class LearnerProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen | None = None
         self._socket = None
-        self._has_learned = False  # the present process
+        self._is_well = False  # the present process
+        self._started = 0.0
         self._stopping = False
         self._stop_by = 0.0
         self._cpu = (time.monotonic(), 0.0)
 
     # -- for the players ----------------------------------------------------------------------
 
-    def may_act(self) -> bool:
-        """Whether the policy may take another step of a training episode now."""
-        return self.book.acted < self.allowed or self._nobody_to_wait_for()
+    def may_act(self, at_leisure: bool = False) -> bool:
+        """Whether the policy may take another step of a training episode now.
+
+        at_leisure: the player pauses between steps. It may run ahead by a second slack, so that a
+        person at a game need not queue behind rollouts, which use up the first.
+        """
+        ahead = self.configure.options.get("slack", 0) if at_leisure else 0
+        return self.book.acted < self.allowed + ahead or self._nobody_to_wait_for()
 
     def has_room(self) -> bool:
         """Whether more experience can be kept without losing any."""
@@ -168,7 +175,7 @@ class LearnerProcess:
         theirs.close()
         ours.setblocking(False)
         self._socket = ours
-        self._has_learned = False
+        self._is_well, self._started = False, time.monotonic()
         self._last_heard = time.monotonic()
 
     @property
@@ -252,7 +259,8 @@ class LearnerProcess:
                 case NewPolicy():
                     self.policy = Policy.unpack(message.policy)
                 case Report():
-                    self._has_learned |= message.counters.updates > self.counters.updates
+                    self._is_well |= message.counters.updates > self.counters.updates
+                    self._is_well |= time.monotonic() - self._started > SECONDS_TO_PROVE
                     self.counters = message.counters
                     self.allowed, self.owed = message.allowed, message.owed
                     self.updates_per_second = message.updates_per_second
@@ -333,7 +341,7 @@ class LearnerProcess:
             return
         # Somebody may kill a learner as often as they like, as long as it gets anywhere at all. One
         # that ends by itself would do so again.
-        self._failures = 1 if code < 0 and self._has_learned else self._failures + 1
+        self._failures = 1 if code < 0 and self._is_well else self._failures + 1
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
         self.why = self.fatal or f"the learner ended with {reason}; see {self.log_file}"
         # Where the checkpoint now stands, there it goes on.

@@ -165,6 +165,14 @@ def line(server: PolicyServer) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Prints; a terminal that was closed meanwhile is no reason to fail."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")
+
+
 async def report(server: PolicyServer) -> None:
     """Prints a line per iteration, as long as there is something new to say."""
     said = None
@@ -173,7 +181,7 @@ async def report(server: PolicyServer) -> None:
         status = server.status()
         news = (status.env_steps, status.updates, status.state, status.learner_restarts)
         if news != said:
-            print(line(server), flush=True)
+            say(line(server))
             said = news
 
 
@@ -293,7 +301,10 @@ async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: 
             learner.kill()  # asked twice: do not wait for the last checkpoint
         http_server.should_exit = True
 
-    for name in (signal.SIGINT, signal.SIGTERM):
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        signals.append(signal.SIGHUP)  # the terminal was closed
+    for name in signals:
         asyncio.get_running_loop().add_signal_handler(name, stop)
     if options.stop_with_stdin:
         asyncio.get_running_loop().add_reader(sys.stdin, _on_input, stop)
@@ -309,7 +320,7 @@ async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: 
     finally:
         if keeps:
             if not options.quiet:
-                print("stopping: the learner saves ...", flush=True)
+                say("stopping: the learner saves ...")
             await learner.stop()
         learner.kill()
         for task in background:
@@ -318,7 +329,7 @@ async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: 
     if learner.fatal:
         raise StartError(learner.fatal)
     if not options.quiet:
-        print("stopped", flush=True)
+        say("stopped")
     return 0
 
 

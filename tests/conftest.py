@@ -32,7 +32,7 @@ print(ray.get_runtime_context().gcs_address)
 """
 
 
-# -- what is left behind ------------------------------------------------------------------------
+# -- what is left behind ---------------------------------------------------------------------------
 
 
 def marked_processes(mark: str) -> list[psutil.Process]:
@@ -105,7 +105,7 @@ def nothing_left_behind(tmp_path_factory) -> Iterator[tuple[str, Path]]:
         tempfile.tempdir = None
 
 
-# -- Ray --------------------------------------------------------------------------------------------
+# -- Ray -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -177,31 +177,26 @@ class _StartedRay:
             "--disable-usage-stats",
             f"--object-store-memory={OBJECT_STORE}",
             f"--temp-dir={self.folder}",
+            f"--ray-client-server-port={free_port()}",
         ]
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+            env={**os.environ, MARK: str(self.folder)},
         )
         if done.returncode == 0:
             self.address = (self.folder / "ray_current_cluster").read_text().strip()
         return done.stdout
 
     def stop(self) -> None:
-        end(self._processes())
+        end(marked_processes(str(self.folder)))
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _processes(self) -> list[psutil.Process]:
-        """Each of them is told Ray's folder on its command line."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if any(str(self.folder) in argument for argument in process.cmdline()):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
 
-
-# -- policy servers ---------------------------------------------------------------------------------
+# -- policy servers --------------------------------------------------------------------------------
 
 
 def free_port() -> int:

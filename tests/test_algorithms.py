@@ -84,7 +84,7 @@ def distance(first: dict, second: dict) -> float:
     return max(float(np.abs(first[name] - second[name]).max()) for name in first)
 
 
-# -- the learner --------------------------------------------------------------------------------------
+# -- the learner -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("hidden", "batch_size", "target_period", "target_rate"), [
@@ -93,8 +93,7 @@ def distance(first: dict, second: dict) -> float:
 def test_a_round_of_minibatches_is_rllibs_own_update(
     learnings, hidden, batch_size, target_period, target_rate
 ):
-    """Do weights and target weights end up where RLlib's DQN learner takes them, one `update()` for
-    each minibatch?"""
+    """Do weights and targets end up where RLlib's own DQN learner takes them?"""
     import torch
     from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
     from ray.rllib.core.learner.training_data import TrainingData
@@ -187,8 +186,7 @@ def test_a_loss_that_is_not_a_number_ends_learning(learnings):
 
 @pytest.mark.parametrize(("ending", "worth"), [("terminated", 1.0), ("truncated", 2.0)])
 def test_truncation_is_bootstrapped(learnings, ending, worth):
-    """In a world that pays 1 a step with a discount of 0.5, is a state before a terminated end worth 1,
-    and before a truncated end what an endless one is worth, 1 / (1 - 0.5)?"""
+    """At 1 a step and gamma 0.5, is a terminated end worth 1, and a truncated one 2?"""
     learning = learnings(gamma=0.5, learning_starts=0, learning_rate=3e-3, updates_per_step=10,
                          target_rate=0.5, target_period=8)  # fmt: skip
     nothing = np.zeros((2, SIZE), "<f4")
@@ -209,13 +207,12 @@ def test_truncation_is_bootstrapped(learnings, ending, worth):
     np.testing.assert_allclose(learning.published[-1].values(nothing[0]), worth, atol=0.15)
 
 
-# -- how much is learned ------------------------------------------------------------------------------
+# -- how much is learned ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 0.3, 2.0])
 def test_updates_per_step(learnings, ratio):
-    """Is each step after the first ones learned from as often as was asked for, whatever chunks they
-    come in, and is nothing owed after it?"""
+    """Is each step learned from as often as was asked for, whatever chunks it comes in?"""
     learning = learnings(updates_per_step=ratio, learning_starts=100, batch_size=4)
     rng, steps = np.random.default_rng(3), 0
     for number in range(30):
@@ -245,8 +242,7 @@ def test_learning_stops_when_there_is_nothing_new(learnings):
 
 
 def test_a_part_of_an_update_is_not_owed(learnings):
-    """After an odd number of steps at half an update each, is learning idle and not for ever one step
-    behind?"""
+    """Is learning idle after an odd number of steps at half an update each?"""
     learning = learnings(learning_starts=0, updates_per_step=0.5)
     learning.feed(101, "terminated")
     learning.learn()
@@ -258,8 +254,7 @@ def test_a_part_of_an_update_is_not_owed(learnings):
 
 
 def test_how_far_acting_may_run_ahead(learnings):
-    """May the policy act `slack` steps ahead of what was learned from, after the first steps that are
-    free?"""
+    """May the policy act `slack` steps ahead of learning, after the first free ones?"""
     learning = learnings(learning_starts=100, slack=10, updates_per_step=0.5)
     algorithm = learning.algorithm
     assert algorithm.allowed == 110 == learning.settings.first_allowance
@@ -296,8 +291,7 @@ def test_acted_steps_are_paid_before_logged_ones(learnings):
 
 
 def test_many_open_episodes_with_few_steps(learnings):
-    """Do hundreds of players who have just begun, so that no n-step return is known yet, neither break
-    learning nor wait for it for ever?"""
+    """Do hundreds of episodes too short for any n-step return neither break nor block it?"""
     learning = learnings(learning_starts=100, n_step=3, updates_per_step=1.0, slack=10)
     for number in range(300):
         learning.feed(2, name=f"e{number}")
@@ -336,13 +330,12 @@ def test_taking_over_ends_when_the_server_stops(learnings):
     assert isinstance(learning.algorithm.env_runner.ended, Stop)
 
 
-# -- going on -----------------------------------------------------------------------------------------
+# -- going on --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("capacity", [10_000, 100], ids=["roomy", "full"])
 def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, capacity):
-    """Does an algorithm that was saved and loaded into a new one end up with the same weights, replay
-    and counters as the one that was never stopped?"""
+    """Does an algorithm saved and loaded end up exactly like one that never stopped?"""
     options = {"learning_starts": 50, "target_period": 7, "target_rate": 0.5, "batch_size": 8,
                "replay_capacity": capacity}  # fmt: skip
     never_stopped = learnings(**options)
@@ -378,7 +371,7 @@ def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, capacity):
 
 
 def test_rllibs_own_checkpoint_works_too(learnings, tmp_path):
-    """Is the algorithm an RLlib Algorithm also in that `save_to_path` and `restore_from_path` work?"""
+    """Do RLlib's own `save_to_path` and `restore_from_path` work as well?"""
     first = learnings(learning_starts=0)
     first.feed(200, "terminated")
     first.learn()

@@ -111,8 +111,7 @@ def test_the_folder_can_be_moved(tmp_path, a_checkpoint_file):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_kill_at_any_instant_leaves_the_previous_one(a_checkpoint_file, seed):
-    """Does a process that is killed while it writes leave a complete checkpoint, no older than the
-    last one it had finished?"""
+    """Does a writer killed at any instant leave the last checkpoint it had finished?"""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(a_checkpoint_file)],
         stdout=subprocess.PIPE,
@@ -145,7 +144,7 @@ def test_half_written_checkpoints_are_cleared_away(a_checkpoint_file):
     assert entries - {"lock"} == {"000001", "000002"}
 
 
-# -- damage -------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["learner.pkl", "policy.msgpack"])
@@ -167,8 +166,7 @@ def test_damage_is_noticed_and_named(a_checkpoint_file, name, how):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_no_damage_does_worse_than_a_sentence(a_checkpoint_file, seed):
-    """Does any scribble over any file of a checkpoint end in a CheckpointError, if it is not
-    harmless?"""
+    """Does any scribble over any file end in a CheckpointError, if it does any harm?"""
     rng = random.Random(seed)
     folder = write(a_checkpoint_file)
     path = folder / rng.choice(["meta.json", "policy.msgpack", "learner.pkl"])
@@ -194,9 +192,11 @@ def test_no_damage_does_worse_than_a_sentence(a_checkpoint_file, seed):
         assert (policy.values(OBSERVATIONS) == expected.values(OBSERVATIONS)).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"000009\n", b"../../etc", b"\xff\xfe\x00", b"x" * 300])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"000009\n", b"../../etc", b"\xff\xfe\x00", b"x" * 300]
+)
 def test_a_pointer_to_nothing(a_checkpoint_file, content):
-    """Is a pointer that points at no checkpoint refused with how to start anew, and left as it is?"""
+    """Is a pointer to no checkpoint refused, and left as it is?"""
     write(a_checkpoint_file)
     a_checkpoint_file.write_bytes(content)
     with pytest.raises(CheckpointError, match=str(a_checkpoint_file)):
@@ -214,7 +214,7 @@ def test_another_format_is_named(a_checkpoint_file):
         checkpoints.read(folder)
 
 
-# -- mismatch -----------------------------------------------------------------------------------------
+# -- mismatch --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "written", "wanted"), [
@@ -239,7 +239,7 @@ def test_a_fitting_checkpoint_fits(a_checkpoint_file):
         checkpoints.check_fits(meta, str(folder), "DQN", 4, 2, hidden)
 
 
-# -- the lock -----------------------------------------------------------------------------------------
+# -- the lock --------------------------------------------------------------------------------------
 
 
 def test_a_checkpoint_belongs_to_one_server(a_checkpoint_file):

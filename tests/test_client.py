@@ -1,5 +1,5 @@
-"""The client's end of the line, against the real HTTP interface served from a thread of this process,
-so that tests can look into its book, hold the learner back, and take the server away."""
+"""The client, against the real HTTP interface served from a thread of this process, so that tests
+can look into its book, hold the learner back, and take the server away."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def seen(k: float) -> np.ndarray:
     return np.array([k, -k, k / 2], np.float32)
 
 
-# -- the plain loop -----------------------------------------------------------------------------------
+# -- the plain loop --------------------------------------------------------------------------------
 
 
 def test_the_plain_loop_is_recorded_as_it_was_played(served, player):
@@ -162,7 +162,9 @@ def test_logged_steps_cost_less(served, player):
     assert set(transcript.sources) == {"log"}
 
 
-@pytest.mark.parametrize(("size", "steps", "blocks"), [(3, 1_499, 2), (3, 1_500, 3), (50_000, 9, 9)])
+@pytest.mark.parametrize(
+    ("size", "steps", "blocks"), [(3, 1_499, 2), (3, 1_500, 3), (50_000, 9, 9)]
+)
 def test_long_logs_are_sent_in_blocks(a_free_port, size, steps, blocks):
     """Does a log of any length take a bounded amount of memory, here and in each message?"""
     served = Served(a_free_port, size=size).start()
@@ -238,7 +240,7 @@ def test_actions_of_any_kind(player, action):
     assert player.episode(episode_id).actions == [1]
 
 
-# -- mistakes -----------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 def test_observation_and_info(player):
@@ -292,8 +294,7 @@ def test_a_mistake_is_named_with_its_call(player, call, arguments, said):
 
 
 def test_a_mistake_that_shows_later_names_its_own_step(served, player):
-    """If a logged step turns out bad only when it is sent, does the error name that call and step
-    and not the one that sent it?"""
+    """Is a logged step that turns out bad when it is sent named itself, not its sender?"""
     episode_id = player.start_episode()
     player.get_action(episode_id, seen(0))
     for k in range(1, 6):
@@ -312,8 +313,7 @@ def test_rewards_need_an_action(served, player):
 
 
 def test_after_the_end(player):
-    """Is every call on an ended episode an error, log_returns() too, although it sends nothing
-    otherwise?"""
+    """Is every call on an ended episode an error, log_returns() too?"""
     episode_id = player.start_episode()
     player.get_action(episode_id, seen(0))
     player.end_episode(episode_id, seen(1))
@@ -376,7 +376,7 @@ def test_ids_of_any_kind(player, episode_id):
     assert player.episode(episode_id).episode_id == episode_id
 
 
-# -- addresses ----------------------------------------------------------------------------------------
+# -- addresses -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("address", "meant"), [
@@ -392,8 +392,10 @@ def test_addresses(address, meant):
     assert PolicyClient(address).address == meant
 
 
-@pytest.mark.parametrize("address", ["", "http://", "https://localhost:1", "http://localhost:x",
-                                     "http://localhost:99999", "http://[", "ftp://x", 8900, None])  # fmt: skip
+@pytest.mark.parametrize("address", [
+    "", "http://", "https://localhost:1", "http://localhost:x", "http://localhost:99999",
+    "http://[", "ftp://x", 8900, None,
+])  # fmt: skip
 def test_impossible_addresses(address):
     """Is anything else refused with an example?"""
     with pytest.raises(InvalidMessage, match=r"expected something like 'http://localhost:8900'"):
@@ -401,8 +403,7 @@ def test_impossible_addresses(address):
 
 
 def test_a_token(a_free_port, monkeypatch):
-    """Is the token sent, from the argument or from the environment, and a wrong one an error that
-    says what to do?"""
+    """Is the token of the argument or the environment sent, and a wrong one an error?"""
     served = Served(a_free_port, token="sesame").start()
     try:
         with pytest.raises(Unauthorized, match="token="):
@@ -416,14 +417,16 @@ def test_a_token(a_free_port, monkeypatch):
         served.stop()
 
 
-# -- servers that are not there -----------------------------------------------------------------------
+# -- servers that are not there --------------------------------------------------------------------
 
 
 def test_nobody_answers(a_free_port):
     """Does a client without a server say where it looked and how to start one, and at once?"""
     player, started = PolicyClient(f"http://localhost:{a_free_port}"), time.monotonic()
     for call in (player.start_episode, player.status, player.policy, player.episodes):
-        with pytest.raises(ServerUnreachable, match=f"localhost:{a_free_port}.*simple_policy_server"):
+        with pytest.raises(
+            ServerUnreachable, match=f"localhost:{a_free_port}.*simple_policy_server"
+        ):
             call()
     assert issubclass(ServerUnreachable, ConnectionError)
     assert time.monotonic() - started < 10
@@ -489,8 +492,7 @@ def test_something_else_listens_there(a_free_port, answer):
 
 
 def test_a_server_that_was_restarted(served, player):
-    """After a restart on the same port, does a kept connection not get in the way, and does an
-    episode of before say why it is unknown?"""
+    """After a restart on the same port, does an old episode say why it is unknown?"""
     episode_id = player.start_episode()
     player.get_action(episode_id, seen(0))
     player.log_returns(episode_id, 1.0)
@@ -522,7 +524,7 @@ def test_a_connection_that_was_closed_meanwhile(served, player):
                             f"/episodes/{episode_id}"]  # fmt: skip
 
 
-# -- waiting, interrupting, sharing ---------------------------------------------------------------------
+# -- waiting, interrupting, sharing ----------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -650,8 +652,7 @@ def test_close_and_go_on(player):
 
 
 def test_nothing_is_warned_about(served, capfd):
-    """Does ordinary use leave no warning, no unclosed socket and no word on standard error, which
-    would cost a graded cell its points?"""
+    """Does ordinary use leave no warning and no word on standard error?"""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         player = PolicyClient(served.address)

@@ -89,7 +89,7 @@ def counts(book: EpisodeBook) -> tuple:
     )  # fmt: skip
 
 
-# -- starting and ending ------------------------------------------------------------------------
+# -- starting and ending ---------------------------------------------------------------------------
 
 
 def test_ids_are_made_up_or_chosen(book):
@@ -165,7 +165,7 @@ def test_ended_ids_are_not_remembered_for_ever(monkeypatch, book):
         book.find("e0")
 
 
-# -- rewards --------------------------------------------------------------------------------------
+# -- rewards ---------------------------------------------------------------------------------------
 
 
 def test_a_reward_needs_an_action(book):
@@ -199,13 +199,12 @@ def test_rewards_between_two_actions_add_up(book):
     assert [r for f in take(book) for r in f.rewards] == transcript.rewards
 
 
-# -- what the learner gets ------------------------------------------------------------------------
+# -- what the learner gets -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("truncated", [False, True])
 def test_the_learner_gets_complete_steps_at_once(book, truncated):
-    """Does a step go to the learner as soon as the observation after it is known, and the end with
-    its kind?"""
+    """Does a step go to the learner as soon as the next observation is known?"""
     book.start("e", True)
     act(book, "e", 0)
     assert take(book) == []
@@ -223,7 +222,7 @@ def test_the_learner_gets_complete_steps_at_once(book, truncated):
 
 
 def test_a_reward_is_never_late(book):
-    """Can a reward still be added to the latest action after the learner has taken what there was?"""
+    """Can the latest action still be rewarded after the learner has taken what there was?"""
     book.start("e", True)
     act(book, "e", 0)
     act(book, "e", 1, reward=1.0)
@@ -234,8 +233,7 @@ def test_a_reward_is_never_late(book):
 
 
 def test_evaluation_never_reaches_the_learner(book):
-    """Is an evaluation episode counted apart and kept from the learner and from the mean return,
-    whatever happens in it?"""
+    """Is evaluation kept from the learner and the mean return, whatever happens in it?"""
     book.start("e", False)
     act(book, "e", 0)
     log(book, "e", step(1, reward=7.0), step(2, reward=7.0))
@@ -302,7 +300,7 @@ def test_only_the_policys_own_complete_training_steps_pace_acting(book):
     assert sum(f.steps for f in take(book) if not f.logged) == 4
 
 
-# -- all or nothing ---------------------------------------------------------------------------------
+# -- all or nothing --------------------------------------------------------------------------------
 
 
 BAD_BLOCKS = {
@@ -317,8 +315,7 @@ BAD_BLOCKS = {
 @pytest.mark.parametrize("kind", sorted(BAD_BLOCKS))
 @pytest.mark.parametrize("at", [0, 3, 5])
 def test_a_bad_step_spoils_its_whole_block(book, kind, at):
-    """Is nothing of a block recorded if one step is bad, and does the error say which step and which
-    call?"""
+    """If one step is bad, is nothing of its block recorded, and the step named?"""
     bad, call, said = BAD_BLOCKS[kind]
     book.start("e", True)
     act(book, "e", 0)
@@ -366,7 +363,7 @@ def test_a_bad_last_observation_does_not_end_the_episode(book):
     assert book.transcript("e").rewards == [1.0]
 
 
-# -- abandoned episodes -------------------------------------------------------------------------------
+# -- abandoned episodes ----------------------------------------------------------------------------
 
 
 def abandon(book: EpisodeBook) -> int:
@@ -377,8 +374,7 @@ def abandon(book: EpisodeBook) -> int:
 
 @pytest.mark.parametrize("taken_before", [False, True])
 def test_abandoned_episodes_are_learned_from_as_truncated(book, taken_before):
-    """Is an episode nobody ends closed after a bound, and all of it but the last step, whose
-    consequence will never be known, given to the learner as truncated?"""
+    """Does the learner get all of an abandoned episode but its last step, as truncated?"""
     book.start("e", True)
     for k in range(4):
         act(book, "e", k, reward=1.0 if k else None)
@@ -400,8 +396,7 @@ def test_abandoned_episodes_are_learned_from_as_truncated(book, taken_before):
 @pytest.mark.parametrize("kind", ["policy", "log", "evaluation"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_counters_after_an_abandoned_episode_are_what_the_learner_gets(book, kind, steps):
-    """Do the server's counters agree with the learner's after an abandoned episode, so that nobody
-    waits for ever for a step that will never be learned from?"""
+    """Do counters after an abandoned episode agree with what the learner gets of it?"""
     book.start("e", kind != "evaluation")
     for k in range(steps):
         log(book, "e", step(k)) if kind == "log" else act(book, "e", k)
@@ -443,7 +438,7 @@ def test_incomplete_steps(book):
     assert book.incomplete_steps == 1
 
 
-# -- very long episodes -------------------------------------------------------------------------------
+# -- very long episodes ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -487,13 +482,12 @@ def test_long_episodes_nobody_learns_from_lose_nothing(monkeypatch, book):
     assert [r for f in fragments for r in f.rewards] == [float(k) for k in range(599)]
 
 
-# -- everything at once -------------------------------------------------------------------------------
+# -- everything at once ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_players_against_a_naive_book(monkeypatch, seed):
-    """Do the learner and the transcripts get exactly what random players did in many interleaved
-    episodes, whenever the learner takes its share?"""
+    """Do learner and transcripts get exactly what random interleaved players did?"""
     rng = np.random.default_rng(seed)
     monkeypatch.setattr(episodes, "FRAGMENT_STEPS", int(rng.integers(2, 20)))
     monkeypatch.setattr(episodes, "TRANSCRIPTS_KEPT", 1_000)
@@ -553,7 +547,12 @@ def test_random_players_against_a_naive_book(monkeypatch, seed):
         else:
             complete = len(steps) if naive["end"] else max(0, len(steps) - 1)
             flat = [
-                [f.observations[i].tolist(), f.actions[i], f.rewards[i], "log" if f.logged else "policy"]
+                [
+                    f.observations[i].tolist(),
+                    f.actions[i],
+                    f.rewards[i],
+                    "log" if f.logged else "policy",
+                ]
                 for f in fragments[name]
                 for i in range(f.steps)
             ]
@@ -582,7 +581,7 @@ def test_random_players_against_a_naive_book(monkeypatch, seed):
     assert book.episodes == sum(bool(n["end"] and n["steps"]) for n in training)
 
 
-# -- transcripts --------------------------------------------------------------------------------------
+# -- transcripts -----------------------------------------------------------------------------------
 
 
 def test_the_latest_transcripts_come_in_order(monkeypatch):

@@ -76,7 +76,7 @@ def an_episode(the_server) -> str:
     return episode_id
 
 
-# -- the calls ----------------------------------------------------------------------------------------
+# -- the calls -------------------------------------------------------------------------------------
 
 
 def test_a_full_episode(the_server):
@@ -96,16 +96,21 @@ def test_a_full_episode(the_server):
         assert isinstance(answer.get("greedy", True), bool)
         assert "values" not in answer
         actions.append(answer["action"])
-    status, answer = post(the_server, "log_returns", episode_id=episode_id, reward=1, info={"a": [1]})
+    status, answer = post(
+        the_server, "log_returns", episode_id=episode_id, reward=1, info={"a": [1]}
+    )
     assert (status, answer) == (200, {"steps": 5})
     status, answer = post(the_server, "log_action", episode_id=episode_id,
                           observation=OBSERVATION, action=1)  # fmt: skip
     assert (status, answer) == (200, {"steps": 6})
-    steps = [{"observation": OBSERVATION, "action": 0.0, "reward": -1}, {"observation": OBSERVATION, "action": 1}]
+    steps = [
+        {"observation": OBSERVATION, "action": 0.0, "reward": -1},
+        {"observation": OBSERVATION, "action": 1},
+    ]
     status, answer = post(the_server, "log_steps", episode_id=episode_id, reward=2, steps=steps)
     assert (status, answer) == (200, {"steps": 8})
-    status, answer = post(the_server, "end_episode", episode_id=episode_id, observation=[9.0] * SIZE,
-                          reward=0.5, truncated=True)  # fmt: skip
+    last = {"observation": [9.0] * SIZE, "reward": 0.5, "truncated": True}
+    status, answer = post(the_server, "end_episode", episode_id=episode_id, **last)
     assert (status, answer) == (200, {"steps": 8})
     transcript = get(the_server, f"/episodes/{episode_id}")
     assert transcript["observations"][:5] == [[float(k)] * SIZE for k in range(5)]
@@ -122,7 +127,7 @@ def test_a_full_episode(the_server):
 
 
 def test_explain_shows_the_action_values(the_server, an_episode):
-    """Are the values those of the policy that is handed out, and is the greedy action their largest?"""
+    """Is the greedy action the one with the largest of the values that are shown?"""
     for _ in range(20):
         status, answer = post(the_server, "get_action", episode_id=an_episode,
                               observation=OBSERVATION, explain=True)  # fmt: skip
@@ -177,7 +182,7 @@ def test_ids_may_hold_any_character(the_server, episode_id):
     assert get(the_server, f"/episodes/{quote(episode_id, safe='')}")["episode_id"] == episode_id
 
 
-# -- bad input ----------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 E = '"episode_id": EPISODE'
 O = '"observation": [0, 0, 0, 0]'  # noqa: E741
@@ -246,8 +251,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", sorted(BAD))
 def test_bad_input_is_refused_and_nothing_recorded(the_server, an_episode, name):
-    """Is bad input a 4xx that names what was expected and what came, without a trace in the books,
-    and is the server unharmed?"""
+    """Is bad input a 4xx that names what was expected and what came, without any trace?"""
     call, message, status, expected, came = BAD[name]
     body = message if isinstance(message, bytes) else message.encode()
     body = body.replace(b"EPISODE", json.dumps(an_episode).encode())
@@ -301,9 +305,9 @@ def test_after_the_end(the_server, an_episode):
 def test_a_reward_before_any_action(the_server):
     """Is a reward that belongs to no action a 409 that says what is missing?"""
     episode_id = post(the_server, "start_episode")[1]["episode_id"]
-    for call, message in (("log_returns", {"reward": 1.0}),
-                          ("get_action", {"reward": 1.0, "observation": OBSERVATION}),
-                          ("end_episode", {"reward": 1.0, "observation": OBSERVATION})):  # fmt: skip
+    both = {"reward": 1.0, "observation": OBSERVATION}
+    messages = {"log_returns": {"reward": 1.0}, "get_action": both, "end_episode": both}
+    for call, message in messages.items():
         status, refusal = post(the_server, call, episode_id=episode_id, **message)
         assert status == 409
         assert "no action yet" in refusal["error"]
@@ -312,7 +316,9 @@ def test_a_reward_before_any_action(the_server):
     assert status == 200
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/get_action/", "/Status", "/status/x", "//", "/a%00b", "/é"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/get_action/", "/Status", "/status/x", "//", "/a%00b", "/é"]
+)
 def test_unknown_paths(the_server, path):
     """Does a 404 say what there is?"""
     for method in ("GET", "POST"):
@@ -391,11 +397,28 @@ def test_fuzz(the_server, an_episode):
         "get_action": {"episode_id": an_episode, "observation": OBSERVATION, "reward": 1.0,
                        "steps": [step], "patience": 0.01, "explain": True},
         "log_action": {"episode_id": an_episode, "observation": OBSERVATION, "action": 1},
-        "log_steps": {"episode_id": an_episode, "steps": [step, step], "reward": 1, "patience": 0.01},
+        "log_steps": {"episode_id": an_episode, "steps": [step, step], "reward": 1, "patience": 0},
         "log_returns": {"episode_id": an_episode, "reward": 1.0, "info": {"a": None}},
         "end_episode": {"episode_id": "nobody", "observation": OBSERVATION, "truncated": False},
     }  # fmt: skip
-    scalars = [None, True, 0, -1, 1.5, 1e18, -1e300, 2**70, "", "x", "\x00", "é" * 50, [], {}, [[]], an_episode]
+    scalars = [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        1e18,
+        -1e300,
+        2**70,
+        "",
+        "x",
+        "\x00",
+        "é" * 50,
+        [],
+        {},
+        [[]],
+        an_episode,
+    ]
 
     def junk(depth=0):
         kind = rng.random()
@@ -425,7 +448,18 @@ def test_fuzz(the_server, an_episode):
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(text))
             text[at : at + rng.randrange(3)] = rng.choice(
-                [b"", b"\xff", b"NaN", b"1e999", b"[", b"}", b'"', b"-", b"\\u0000", rng.randbytes(2)]
+                [
+                    b"",
+                    b"\xff",
+                    b"NaN",
+                    b"1e999",
+                    b"[",
+                    b"}",
+                    b'"',
+                    b"-",
+                    b"\\u0000",
+                    rng.randbytes(2),
+                ]
             )
         return bytes(text)
 
@@ -450,11 +484,12 @@ def test_fuzz(the_server, an_episode):
     assert get(the_server, "/status")["state"] != "failed"
 
 
-# -- who may talk to it ---------------------------------------------------------------------------------
+# -- who may talk to it ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("origin", [
-    "http://evil.example", "https://evil.example:8900", "null", "http://[", "http://localhost.evil.example",
+    "http://evil.example", "https://evil.example:8900", "null", "http://[",
+    "http://localhost.evil.example",
     "file://", "http://localhost", "http://localhost:1", "http://127.0.0.2",
 ])  # fmt: skip
 def test_pages_of_other_sites_are_kept_out(the_server, origin):
@@ -486,9 +521,9 @@ def test_no_other_site_may_read_answers(the_server):
     address = urlsplit(the_server.address)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
     with closing(connection):
+        asking = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
         for method in ("GET", "OPTIONS", "POST"):
-            connection.request(method, "/status", headers={"Origin": "http://evil.example",
-                                                           "Access-Control-Request-Method": "POST"})  # fmt: skip
+            connection.request(method, "/status", headers=asking)
             response = connection.getresponse()
             response.read()
             names = {name.lower() for name, _ in response.getheaders()}
@@ -499,9 +534,8 @@ def test_a_token(ray_cluster):
     """With --token, does every request need it, and is a wrong one refused?"""
     with RunningServer(SIZE, ACTIONS, token="open sesame") as server:
         right = {"Authorization": "Bearer open sesame"}
-        for wrong in ({}, {"Authorization": "Bearer open"}, {"Authorization": "open sesame"},
-                      {"Authorization": "Bearer open sesame2"}, {"Authorization": "Bearer é"}):  # fmt: skip
-            headers = {name: value.encode("utf-8") for name, value in wrong.items()}
+        for wrong in (None, "Bearer open", "open sesame", "Bearer open sesame2", "Bearer é"):
+            headers = {} if wrong is None else {"Authorization": wrong.encode()}
             for method, path in (("GET", "/status"), ("POST", "/start_episode"), ("GET", "/x")):
                 status, refusal = request(server, method, path, b"{}", headers)
                 assert status == 401
@@ -514,7 +548,7 @@ def test_a_token(ray_cluster):
         assert server.client(token="open sesame").status().episodes == 0
 
 
-# -- the description --------------------------------------------------------------------------------
+# -- the description -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -649,8 +683,14 @@ def test_a_wait_is_as_described(the_server, the_description):
 
 def test_documented_requests_are_accepted(the_description):
     """Does the description's schema of a request agree with what the server decodes?"""
-    good = {"episode_id": "e", "observation": OBSERVATION, "reward": 1, "patience": 1, "explain": True,
-            "steps": [{"observation": OBSERVATION, "action": 1}]}  # fmt: skip
+    steps = [{"observation": OBSERVATION, "action": 1}]
+    good = {
+        "episode_id": "e",
+        "observation": OBSERVATION,
+        "reward": 1,
+        "patience": 1,
+        "steps": steps,
+    }
     schema = the_description["paths"]["/get_action"]["post"]["requestBody"]["content"]
     schema = {**schema["application/json"]["schema"], "components": the_description["components"]}
     validator = jsonschema.Draft202012Validator(schema)

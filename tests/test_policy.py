@@ -25,13 +25,13 @@ def observations(rng, size: int) -> np.ndarray:
     return np.float32(rng.normal(size=(500, size)) * 10 ** rng.uniform(-3, 3, size=(500, 1)))
 
 
-# -- against RLlib ------------------------------------------------------------------------------------
+# -- against RLlib ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hidden", OFFERED, ids=str)
 @pytest.mark.parametrize(("size", "actions"), [(4, 2), (8, 3)], ids=["4-2", "8-3"])
 def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, actions):
-    """Does the published policy compute the action values of the RLModule, for each network shape?"""
+    """Does the published policy compute the RLModule's action values, for each shape?"""
     import torch
 
     from serving.algorithms import CONFIGS
@@ -68,7 +68,7 @@ def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, action
         algorithm.stop()
 
 
-# -- against torch ------------------------------------------------------------------------------------
+# -- against torch ---------------------------------------------------------------------------------
 
 
 def random_layers(rng, sizes):
@@ -98,7 +98,7 @@ def test_both_activations(rng, activation):
     assert one.action == expected[0].argmax()
 
 
-# -- acting -------------------------------------------------------------------------------------------
+# -- acting ----------------------------------------------------------------------------------------
 
 
 DRAWS = 20_000
@@ -110,11 +110,14 @@ def frequencies(policy: Policy, observation, env_steps: int, rng):
     return counts / DRAWS, decisions
 
 
-@pytest.mark.parametrize(("env_steps", "epsilon"), [(0, 1.0), (500, 0.55), (1_000, 0.1), (10**6, 0.1)])
+@pytest.mark.parametrize(
+    ("env_steps", "epsilon"), [(0, 1.0), (500, 0.55), (1_000, 0.1), (10**6, 0.1)]
+)
 def test_exploring_with_action_values(rng, env_steps, epsilon):
-    """Is the action random with the probability that the exploration schedule says, and otherwise the
-    best, and is its reported probability true?"""
-    policy = Policy(1, "action_values", "relu", random_layers(rng, [3, 8, 4]), [(0, 1), (1_000, 0.1)])
+    """Are actions random as often as the schedule says, and their probabilities true?"""
+    policy = Policy(
+        1, "action_values", "relu", random_layers(rng, [3, 8, 4]), [(0, 1), (1_000, 0.1)]
+    )
     seen = rng.normal(size=3)
     best = int(policy.values(seen).argmax())
     assert policy.exploration(env_steps) == pytest.approx(epsilon)
@@ -136,7 +139,9 @@ def test_exploring_with_logits(rng):
     found, decisions = frequencies(policy, seen, 0, rng)
     np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.25 / DRAWS))
     for decision in decisions[:500]:
-        assert np.exp(decision.log_probability) == pytest.approx(expected[decision.action], rel=1e-4)
+        assert np.exp(decision.log_probability) == pytest.approx(
+            expected[decision.action], rel=1e-4
+        )
         assert decision.greedy == (decision.action == logits.argmax())
 
 
@@ -153,7 +158,9 @@ def test_greedy_is_greedy(rng, kind):
 
 def test_the_schedule_is_linear_between_its_points(rng):
     """Is exploration what a person reads from its points?"""
-    policy = Policy(1, "action_values", "relu", random_layers(rng, [1, 1]), [(0, 1), (100, 0.5), (300, 0.1)])
+    policy = Policy(
+        1, "action_values", "relu", random_layers(rng, [1, 1]), [(0, 1), (100, 0.5), (300, 0.1)]
+    )
     for steps, expected in ((0, 1.0), (50, 0.75), (100, 0.5), (200, 0.3), (300, 0.1), (10**9, 0.1)):
         assert policy.exploration(steps) == pytest.approx(expected)
 
@@ -165,7 +172,7 @@ def test_huge_observations_do_not_break_it(rng):
         assert np.isfinite(policy.act(seen, 0, rng).values).all()
 
 
-# -- round trips --------------------------------------------------------------------------------------
+# -- round trips -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hidden", OFFERED, ids=str)
@@ -185,7 +192,9 @@ def test_packed_and_unpacked(rng, hidden, kind):
 @pytest.mark.parametrize("hidden", OFFERED, ids=str)
 def test_as_json(rng, hidden):
     """Does a page that reads the JSON snapshot get the same numbers, to the last bit of float32?"""
-    policy = Policy(7, "action_values", "relu", random_layers(rng, [4, *hidden, 3]), [(0, 1), (9, 0.5)])
+    policy = Policy(
+        7, "action_values", "relu", random_layers(rng, [4, *hidden, 3]), [(0, 1), (9, 0.5)]
+    )
     snapshot = msgspec.json.decode(msgspec.json.encode(policy.snapshot()), type=PolicySnapshot)
 
     class Client:

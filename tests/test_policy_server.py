@@ -67,12 +67,11 @@ def the_server(ray_cluster) -> Iterator[RunningServer]:
         assert server.process.poll() is None, "\n".join(server.lines)
 
 
-# -- starting -----------------------------------------------------------------------------------------
+# -- starting --------------------------------------------------------------------------------------
 
 
 def test_it_answers_at_once(policy_servers):
-    """Is the first get_action() answered about a second after the command, long before RLlib is
-    imported, by a policy that acts at random?"""
+    """Is the first get_action() answered at once, long before RLlib is imported?"""
     started = time.monotonic()
     server = policy_servers()
     client = server.client()
@@ -89,8 +88,7 @@ def test_it_answers_at_once(policy_servers):
 
 
 def test_what_it_prints(the_server):
-    """Does it say where it listens and how to stop it, then a readable line, and nothing that looks like
-    an accident?"""
+    """Does it say where it listens, then a readable line, and nothing like an accident?"""
     play_steps(the_server.client(), 5)
     time.sleep(1.5)
     lines = list(the_server.lines)
@@ -115,7 +113,13 @@ def test_status_tells_the_state(the_server):
 def refused(*arguments, timeout: float = 60.0, code: int = 1) -> str:
     """What the command says on standard error when it cannot start: one sentence."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--observation-size=4", "--action-size=2", *map(str, arguments)],
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--observation-size=4",
+            "--action-size=2",
+            *map(str, arguments),
+        ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -192,7 +196,7 @@ def test_a_missing_ray_cluster(policy_servers, tmp_path):
     assert any("cannot use Ray at '127.0.0.1:1'" in line for line in server.lines)
 
 
-# -- checkpoints that cannot be used --------------------------------------------------------------------
+# -- checkpoints that cannot be used ---------------------------------------------------------------
 
 
 def damage(folder: Path) -> None:
@@ -209,13 +213,15 @@ def damage(folder: Path) -> None:
     (None, ["--hidden=64,64"], "written with --hidden=16"),
 ])  # fmt: skip
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, spoil, arguments, expected):
-    """Is a damaged or mismatched checkpoint refused with a sentence that says which, and left alone?"""
+    """Is a checkpoint that cannot be used refused by its name, and left alone?"""
     checkpoint_file = tmp_path / "policy"
     folder = write_checkpoint(checkpoint_file)
     if spoil:
         spoil(folder)
     before = contents(tmp_path)
-    arguments = ["--hidden=16", *arguments] if not any("hidden" in a for a in arguments) else arguments
+    arguments = (
+        ["--hidden=16", *arguments] if not any("hidden" in a for a in arguments) else arguments
+    )
     said = refused(f"--checkpoint-file={checkpoint_file}", "--port=0", *arguments)
     assert expected in said
     assert str(folder if "no such" not in expected else checkpoint_file) in said
@@ -230,12 +236,11 @@ def test_a_checkpoint_in_use_is_refused(policy_servers, tmp_path):
     assert server.client().start_episode()
 
 
-# -- learning -----------------------------------------------------------------------------------------
+# -- learning --------------------------------------------------------------------------------------
 
 
 def test_it_learns_from_what_it_serves(the_server):
-    """Do updates follow the steps that were served, in the ratio that was asked for, and does the policy
-    that answers change?"""
+    """Do updates follow the steps served in the ratio asked for, and change the policy?"""
     client, env = the_server.client(), cartpole()
     play_steps(client, 600)  # whatever other tests did, learning has begun after this
     before = the_server.wait_until(is_idle, 60, "learning to catch up")
@@ -270,7 +275,7 @@ def test_it_stops_when_there_is_nothing_to_learn(the_server):
 
 
 def test_it_catches_up_after_a_burst(the_server):
-    """Is a long log accepted without waiting for the learner, and learned from afterwards, all of it?"""
+    """Is a long log accepted without a wait, and learned from afterwards, all of it?"""
     client = the_server.client()
     play_steps(client, 600)
     before = the_server.wait_until(is_idle, 60, "learning to catch up")
@@ -286,7 +291,7 @@ def test_it_catches_up_after_a_burst(the_server):
 
 
 def test_acting_is_paced_by_learning(the_server):
-    """May training never run further ahead of learning than the slack, while evaluation never waits?"""
+    """Does training never run ahead by more than the slack, while evaluation never waits?"""
     client = the_server.client()
     play_steps(client, 600)
     the_server.wait_until(is_idle, 60, "learning to catch up")
@@ -355,8 +360,7 @@ def test_evaluation_teaches_nothing(the_server):
 
 
 def test_many_players_at_once(the_server):
-    """Do many threads and hundreds of open episodes at once all get their answers, and is every step
-    counted and learned from?"""
+    """Do many threads with hundreds of open episodes all get answers and all count?"""
     before = the_server.wait_until(is_idle, 60, "learning to catch up")
     threads, episodes, steps = 20, 15, 4
     barrier = threading.Barrier(threads)
@@ -397,13 +401,12 @@ def test_abandoned_episodes_are_closed(policy_servers):
     server.wait_until(is_idle, READY, "the learner")
 
 
-# -- stopping and going on --------------------------------------------------------------------------------
+# -- stopping and going on -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_stop_and_go_on(policy_servers, tmp_path, name):
-    """Does Ctrl-C or SIGTERM save everything and end with exit code 0 in bounded time, and does the same
-    command go on from there: weights, counters, exploration, replay?"""
+    """Does stopping save all, and the same command go on with weights, counters, replay?"""
     options = {"folder": tmp_path, "exploration_steps": 1_500, "log_dir": tmp_path / "logs"}
     server = policy_servers(**options)
     client, env = server.client(), cartpole()
@@ -430,7 +433,14 @@ def test_stop_and_go_on(policy_servers, tmp_path, name):
     again = policy_servers(**options)
     client = again.client()
     first = client.status()
-    for field in ("env_steps", "logged_steps", "episodes", "updates", "policy_version", "exploration"):
+    for field in (
+        "env_steps",
+        "logged_steps",
+        "episodes",
+        "updates",
+        "policy_version",
+        "exploration",
+    ):
         assert getattr(first, field) == getattr(before, field), field
     seen = np.random.default_rng(0).normal(size=(100, 4))
     assert (frozen_policy(client).values(seen) == policy.values(seen)).all()
@@ -475,7 +485,7 @@ def test_stopped_while_the_learner_starts(policy_servers, tmp_path):
 
 
 def test_stopped_at_once(policy_servers, tmp_path):
-    """Does a server that has nothing to save end at once, also in the middle of starting its learner?"""
+    """Does a server that has nothing to save end at once, while its learner starts?"""
     for options in ({"folder": tmp_path}, {}):
         server = policy_servers(**options)
         pid = server.client().status().learner_pid
@@ -526,14 +536,45 @@ def test_stopped_while_a_player_waits(policy_servers, tmp_path):
     assert not any("Traceback" in line for line in server.lines)
 
 
+def test_the_terminal_was_closed(ray_cluster, tmp_path):
+    """Is all saved when the terminal goes away, with a SIGHUP and with the output?"""
+    command = [
+        sys.executable, str(SCRIPT), "--observation-size=4", "--action-size=2", "--port=0",
+        f"--checkpoint-file={tmp_path / 'policy'}",
+    ]  # fmt: skip
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        client = PolicyClient(server.stdout.readline().split()[-1], quiet=True)
+        server.stdout.close()
+        play_steps(client, 30)
+        time.sleep(1.5)  # it prints its line, to nobody
+        play_steps(client, 20)
+        server.send_signal(signal.SIGHUP)
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.wait()
+    meta, _ = checkpoints.read(checkpoints.newest(tmp_path / "policy"))
+    assert meta.counters.env_steps == 50
+
+
 def test_it_ends_with_whoever_started_it(policy_servers):
     """With --stop-with-stdin, does the server end when the process that started it dies?"""
     code = (
         "import time\nfrom serving.testing import RunningServer\n"
         "server = RunningServer(4, 2).start()\n"
-        "print(server.process.pid, server.client().status().learner_pid, flush=True)\ntime.sleep(60)"
+        "print(server.process.pid, server.client().status().learner_pid, flush=True)\n"
+        "time.sleep(60)"
     )
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
     try:
         pids = [int(pid) for pid in owner.stdout.readline().split()]
         assert len(pids) == 2
@@ -545,12 +586,11 @@ def test_it_ends_with_whoever_started_it(policy_servers):
         assert wait_for_death(pid, 20)
 
 
-# -- killed -------------------------------------------------------------------------------------------
+# -- killed ----------------------------------------------------------------------------------------
 
 
 def test_a_killed_learner_loses_no_episode(policy_servers, tmp_path):
-    """If the learner is killed, does serving go on, does another one start from the checkpoint, and has
-    it in the end learned from every step that was acknowledged, once?"""
+    """After kills of the learner, was every acknowledged step learned from, once?"""
     server = policy_servers(folder=tmp_path)
     client, env = server.client(), cartpole()
     pid = server.wait_until(is_ready, READY, "the learner").learner_pid
@@ -583,7 +623,7 @@ def test_a_killed_learner_loses_no_episode(policy_servers, tmp_path):
 
 
 def test_a_learner_killed_just_before_the_stop(policy_servers, tmp_path):
-    """If the learner is killed and the server stopped in the same moment, is nothing lost either?"""
+    """Is nothing lost if the learner is killed and the server stopped at once?"""
     server = policy_servers(folder=tmp_path)
     client = server.client()
     server.wait_until(is_ready, READY, "the learner")
@@ -623,8 +663,7 @@ def test_both_killed(policy_servers, tmp_path):
     server.wait_until(is_ready, READY, "the learner")
     while client.status().env_steps < 800:
         play_episode(client, env)
-    kept = server.wait_until(lambda s: is_idle(s) and s.checkpoint_age is not None, 60, "a checkpoint")
-    time.sleep(kept.checkpoint_age and 0.0)
+    server.wait_until(lambda s: is_idle(s) and s.checkpoint_age is not None, 60, "a checkpoint")
     first = saved(server).counters
     play_episode(client, env)
     os.kill(client.status().learner_pid, signal.SIGKILL)
@@ -637,8 +676,7 @@ def test_both_killed(policy_servers, tmp_path):
 
 
 def test_a_learner_that_always_fails(policy_servers, tmp_path):
-    """If a learner cannot live, is that told in the end instead of tried for ever, and does acting go
-    on?"""
+    """Is a learner that cannot live given up with a reason, while acting goes on?"""
     server = policy_servers(folder=tmp_path)
     client, killed = server.client(), set()
     deadline = time.monotonic() + 120
@@ -655,44 +693,48 @@ def test_a_learner_that_always_fails(policy_servers, tmp_path):
     assert server.stop() == 0
 
 
-def test_a_hidden_learner_does_not_block_players_for_ever(policy_servers):
-    """If the learner hangs, does a player wait with a reason, and the status tell of it?"""
+def test_a_checkpoint_spoilt_while_it_runs(policy_servers, tmp_path):
+    """Is a checkpoint that was scribbled over while it ran named, and not overwritten?"""
+    server = policy_servers(folder=tmp_path)
+    server.checkpoint_file.write_text("nonsense\n")
+    os.kill(server.client().status().learner_pid, signal.SIGKILL)
+    assert server.process.wait(60) == 1
+    assert any("points at 'nonsense'" in line for line in server.lines)
+    assert server.checkpoint_file.read_text() == "nonsense\n"
+
+
+def test_a_learner_that_stands_still(policy_servers):
+    """Do players wait for a learner that gets no time, and evaluation go on meanwhile?"""
     server = policy_servers(slack=16)
     client = server.client()
     pid = server.wait_until(is_ready, READY, "the learner").learner_pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        player = threading.Thread(
-            target=lambda: contextlib.suppress(Exception).__enter__() or play_quietly(server),
-            daemon=True,
-        )
-        player.start()
-        status = server.wait_until(lambda s: s.waiting_clients == 1, 30, "the player to wait")
-        assert status.env_steps >= 16
-        evaluation = client.start_episode(training_enabled=False)
-        client.get_action(evaluation, [0.0] * 4)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    player.join(60)
-    assert not player.is_alive()
+    with ThreadPoolExecutor(1) as pool:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            player = pool.submit(play_steps, server.client(), 700)
+            server.wait_until(lambda s: s.waiting_clients == 1, 30, "the player to wait")
+            evaluation = client.start_episode(training_enabled=False)
+            client.get_action(evaluation, [0.0] * 4)
+            assert not player.done()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        player.result(60)
+    assert client.status().env_steps == 700
 
 
-def play_quietly(server: RunningServer) -> None:
-    with contextlib.suppress(ConnectionError):
-        play_steps(PolicyClient(server.address, quiet=True), 700)
-
-
-# -- Ray of its own, and what is left -------------------------------------------------------------------
+# -- Ray of its own, and what is left --------------------------------------------------------------
 
 
 def test_a_ray_of_its_own(policy_servers, nothing_left_behind):
-    """Without a running Ray, does the server start a small one of its own, and end it with itself?"""
+    """Without a running Ray, does it start a small one, and end it with itself?"""
     mark, folder = nothing_left_behind
     before = set(leftovers(mark, folder))
     server = policy_servers(ray_address="local")
     server.wait_until(is_ready, 240, "a Ray of its own")
     play_steps(server.client(), 20)
-    family = {process.pid for process in psutil.Process(server.process.pid).children(recursive=True)}
+    family = {
+        process.pid for process in psutil.Process(server.process.pid).children(recursive=True)
+    }
     names = " ".join(
         " ".join(psutil.Process(pid).cmdline()[:1]) for pid in family if psutil.pid_exists(pid)
     )
@@ -705,7 +747,7 @@ def test_a_ray_of_its_own(policy_servers, nothing_left_behind):
 
 
 def test_the_last_look_around_sees_what_is_left(nothing_left_behind, tmp_path):
-    """Would the check at the end of the tests notice an orphan, its port, and a temporary folder?"""
+    """Does the last look around notice an orphan, its port and a temporary folder?"""
     mark, folder = nothing_left_behind
     assert os.environ[MARK] == mark and os.environ["TMPDIR"] == str(folder)
     assert not os.environ[RAY_TEMP].startswith(str(folder))

@@ -70,7 +70,9 @@ def test_whole_numbers_below_the_size_are_actions(action):
 @pytest.mark.parametrize("action", [-1, 3, 1.5, 2.999, 1e18, 1e300, *NOT_FINITE])
 def test_other_numbers_are_no_actions(action):
     """Is everything else refused, with the range that would have been right?"""
-    with pytest.raises(InvalidMessage, match=r"expected a whole number from 0 to 2 .*--action-size=3"):
+    with pytest.raises(
+        InvalidMessage, match=r"expected a whole number from 0 to 2 .*--action-size=3"
+    ):
         check_action(action, 3)
 
 

@@ -80,8 +80,7 @@ def same(found: list[tuple], expected: list[tuple]) -> bool:
     """Whether they are the same but for the order; returns may differ by rounding."""
     found, expected = sorted(found), sorted(expected)
     return len(found) == len(expected) and all(
-        a[:2] + a[3:] == b[:2] + b[3:] and abs(a[2] - b[2]) < 1e-3
-        for a, b in zip(found, expected)
+        a[:2] + a[3:] == b[:2] + b[3:] and abs(a[2] - b[2]) < 1e-3 for a, b in zip(found, expected)
     )
 
 
@@ -115,8 +114,7 @@ def test_truncation_is_not_termination(rng):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_chunks_make_no_difference(seed):
-    """Do episodes cut anywhere, and interleaved in any order, give the same transitions as whole
-    ones?"""
+    """Do episodes cut anywhere and interleaved give the transitions of whole ones?"""
     rng = np.random.default_rng(seed)
     n, gamma = int(rng.integers(1, 8)), float(rng.uniform(0.5, 1.0))
     replay = Replay(10_000, SIZE, n, gamma)
@@ -205,8 +203,7 @@ def test_a_sample_is_a_copy(rng):
 @pytest.mark.parametrize("capacity", [25, 60, 1_000])
 @pytest.mark.parametrize("steps", [10, 60, 200])
 def test_a_state_goes_on_where_it_was(rng, capacity, steps):
-    """Does a replay restored in the middle of an episode end up with the transitions of one that was
-    never stopped, also after it has wrapped around?"""
+    """Does a replay restored in mid-episode end up like one that was never stopped?"""
     episode, n = Played(1, steps, True, rng), 4
     first, second = episode.chunks([steps // 2])
     never_stopped = Replay(capacity, SIZE, n, 0.9)
