@@ -66,6 +66,11 @@ class Episode:
         """How many of the steps in the arrays have the observation after them."""
         return len(self.actions) if self.ending else max(0, len(self.actions) - 1)
 
+    @property
+    def pause(self) -> float:
+        """Seconds since the latest step, or since the start."""
+        return time.monotonic() - self.started - (self.seconds[-1] if self.seconds else 0.0)
+
     def add_reward(self, reward: float) -> None:
         self.rewards[-1] += reward
         self.total += reward

@@ -50,7 +50,7 @@ from serving.protocol import (
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 NOT_A_NUMBER = re.compile(rb"[:,\[]\s*-?(NaN|Infinity|nan|inf)\b")
 
-LEISURE = 0.02  # seconds between an answer and the next request that no program needs
+LEISURE = 0.02  # seconds between an answer and the next request: a person's game, no program's
 
 encode = msgspec.json.encode
 
@@ -72,7 +72,7 @@ class PolicyServer:
         episode = book.find(message.episode_id)
         book.check(episode, message.reward, message.steps, message.observation)
         training = episode.training_enabled
-        at_leisure = time.monotonic() - episode.touched > LEISURE
+        at_leisure = episode.pause > LEISURE
         if training and not (learner.may_act(at_leisure) and learner.has_room()):
             waiting = await self._wait(
                 lambda: learner.may_act(at_leisure) and learner.has_room(), message.patience

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import httpx
 import pytest
 from web_server import SCRIPT, WebServer
 
-from serving import pong_web_server
+from serving import do_rollouts, pong_web_server
 from serving.pong import PongEnv
 from serving.pong.court import COURT_FILE
 from serving.testing import RunningServer
@@ -324,3 +325,28 @@ def test_the_curve_goes_back_to_the_start_and_stays_short():
     status.env_steps = 50  # a fresh policy server
     link._draw(status)
     assert [steps for steps, _ in link.curve] == [50]
+
+
+def test_a_persons_game_need_not_queue_behind_rollouts(web_servers, policy_servers):
+    """While rollouts act as fast as learning allows: is a player who pauses between steps, as a
+    person's game does, answered at once?"""
+    policy_server = policy_servers(8, 3, updates_per_step=1)
+    policy_server.wait_until(lambda status: status.state == "idle", 120, "the learner")
+    server = web_servers(policy_server.address)
+    server.says("plays against")
+    command = [sys.executable, do_rollouts.__file__, f"--policy-server={policy_server.address}"]
+    rollouts = subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL)
+    try:
+        policy_server.wait_until(lambda status: status.waiting_clients > 0, 60, "rollouts to wait")
+        with httpx.Client(base_url=server.address) as page:
+            message = {**page.post("start_episode", json={}).json(), "observation": OBSERVATION}
+            waits = 0
+            for _ in range(60):
+                time.sleep(0.05)
+                answer = page.post("get_action", json={**message, "patience": 0.1}).json()
+                waits += "waiting_for" in answer
+            page.post("end_episode", json={**message, "truncated": True})
+        assert waits <= 3
+    finally:
+        rollouts.send_signal(signal.SIGINT)
+        assert rollouts.wait(60) == 0
