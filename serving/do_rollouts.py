@@ -38,7 +38,7 @@ from serving.protocol import POLICY_SERVER_PORT, PolicyServerError
 
 LATEST_POINTS = 50  # that the progress bar's share is of
 SECONDS_TO_START = 120.0  # for workers
-SECONDS_TO_STOP = 5.0  # for workers to break off their games
+SECONDS_TO_STOP = 10.0  # for workers to break off their games
 MOST_DEATHS = 10  # of workers in a row, with no game finished in between
 
 
@@ -218,6 +218,7 @@ class Score:
         self._started = time.monotonic()
         self._by_steps = steps is not None
         self._bar = tqdm(
+            desc="0 games",
             total=steps if self._by_steps else games,
             disable=quiet,
             bar_format="{percentage:3.0f}%|{bar:20}| {desc}, {remaining} left"
