@@ -126,7 +126,7 @@ class WorkerPool:
     def __init__(self, plan: GamePlan, workers: int, ray_address: str):
         import ray
 
-        from serving.learner import attach_ray
+        from serving.ray_cluster import attach_ray
 
         self._ray = ray
         attach_ray(ray_address)

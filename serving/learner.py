@@ -18,11 +18,11 @@ from pathlib import Path
 
 from serving import checkpoints, link
 from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
+from serving.ray_cluster import attach_ray
 from serving.settings import settings_for
 
 SAVE_EVERY = 5.0  # seconds, if there is anything new
 SHARE_OF_TIME_SAVING = 0.05
-OBJECT_STORE = 80 * 2**20  # bytes; Ray's minimum is 75 MiB
 RAY_TIMEOUT = 60  # seconds
 NICENESS = 10  # an answer to a player goes before an update
 
@@ -67,39 +67,6 @@ class Server:
                 return
 
 
-def knock(address: str) -> None:
-    """Raises ConnectionError at once if nobody is at HOST:PORT; Ray would try for a minute."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-        except OSError as error:
-            raise ConnectionError(f"nobody answers there ({error.strerror or error})") from None
-
-
-def attach_ray(address: str) -> str:
-    """Attaches to a running Ray, or starts a small local one that ends with this process."""
-    import ray
-
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "ignore_reinit_error": True}
-    if address != "local":
-        try:
-            knock(address)
-            ray.init(address=address, **quiet)
-            return "attached to a running Ray"
-        except ConnectionError:
-            if address != "auto":
-                raise
-    ray.init(
-        address="local",  # without it, a running Ray would be attached to
-        num_cpus=os.cpu_count(),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE,
-        **quiet,
-    )
-    return "started a local Ray"
-
-
 class RayInBackground:
     """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits.
 
@@ -135,9 +102,6 @@ def build(server: Server, configure: Configure):
     """The algorithm, restored and connected to the server."""
     settings = settings_for(configure.run, **configure.options)
     server.tell(Progress("importing Ray"))
-    # Ray shows its token by itself only to a cluster that it has found by itself.
-    if (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray  # noqa: F401 - before the thread, so that two imports never meet
 
     ray_in_background = RayInBackground(configure.ray_address)

@@ -38,7 +38,7 @@ SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobod
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
 FAILURES_TOLERATED = 4  # in a row, without a checkpoint in between
 SECONDS_TO_PROVE = 60.0  # a learner that has lived so long is well even if it had nothing to learn
-SECONDS_TO_STOP = 30.0
+SECONDS_TO_STOP = 90.0  # a learner that is just starting has to be up before it can save
 
 
 class LearnerProcess:

@@ -320,7 +320,7 @@ async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: 
     finally:
         if keeps:
             if not options.quiet:
-                say("stopping: the learner saves ...")
+                say("stopping: the learner saves ... (Ctrl-C again does not wait for it)")
             await learner.stop()
         learner.kill()
         for task in background:

@@ -94,7 +94,7 @@ class RunningServer:
         """The first status for which `condition` holds; raises TimeoutError naming `what`."""
         return wait_until(self.client(), condition, seconds, what)
 
-    def stop(self, seconds: float = 40.0) -> int:
+    def stop(self, seconds: float = 100.0) -> int:
         """Ctrl-C; kills what is left after `seconds`. Returns the exit code."""
         if self.process is None:
             return 0

@@ -15,22 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serving.ray_cluster import OBJECT_STORE, find_ray, show_token
 from serving.testing import RunningServer
 
 MARK = "ONLINE_LEARNING_KIT_TESTS"  # environment variable that all our descendants inherit
 RAY_TEMP = "RAY_TMPDIR"
-OBJECT_STORE = 80 * 2**20  # bytes
 SECONDS_TO_VANISH = 30.0  # a learner whose server was killed saves before it goes
-
-ATTACH = """
-import sys, ray
-try:
-    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-except ConnectionError:
-    sys.exit(1)
-print(ray.get_runtime_context().gcs_address)
-"""
-
 
 # -- what is left behind ---------------------------------------------------------------------------
 
@@ -112,23 +102,15 @@ def nothing_left_behind(tmp_path_factory) -> Iterator[tuple[str, Path]]:
 def ray_cluster(nothing_left_behind) -> Iterator[str]:
     """The address of a running Ray. One that runs already is used and left alone; otherwise a small
     one is started, and exactly that one is stopped."""
-    attached = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ATTACH],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        timeout=120,
-    )
-    address = attached.stdout.strip().split("\n")[-1]
     started = None
-    if attached.returncode != 0 or not address:
+    try:
+        address = find_ray()
+    except ConnectionError:
         started = _StartedRay()
         address = started.address
-    settings = {"RAY_ADDRESS": address}
-    if (Path.home() / ".ray" / "auth_token").exists():
-        settings["RAY_AUTH_MODE"] = "token"  # with an address, Ray does not look for it
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
+    os.environ["RAY_ADDRESS"] = address
+    show_token()
     try:
         yield address
     finally:

@@ -29,6 +29,7 @@ from serving.settings import settings_for
 from serving.testing import SCRIPT, RunningServer, frozen_policy
 
 READY = 120.0  # seconds a learner may take to start on a busy machine
+STOPPED = 120.0  # seconds a server may take to stop there, if its learner has to start first
 RATIO, SLACK = 1.0, 64
 
 
@@ -421,7 +422,7 @@ def test_stop_and_go_on(policy_servers, tmp_path, name):
     policy = frozen_policy(client)
     began = time.monotonic()
     server.process.send_signal(signal.Signals[name])
-    assert server.process.wait(60) == 0
+    assert server.process.wait(STOPPED) == 0
     print(f"\nstopped after {time.monotonic() - began:.1f} s")
     assert wait_for_death(before.learner_pid, 1)
     meta = saved(server)
@@ -480,7 +481,7 @@ def test_stopped_while_the_learner_starts(policy_servers, tmp_path):
     log_steps(client, 100)
     assert client.status().state == "starting"
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(60) == 0
+    assert server.process.wait(STOPPED) == 0
     assert (saved(server).counters.env_steps, saved(server).counters.episodes) == (150, 2)
 
 
@@ -529,7 +530,7 @@ def test_stopped_while_a_player_waits(policy_servers, tmp_path):
     server.wait_until(lambda s: s.waiting_clients == 1, 30, "the player to wait")
     os.kill(server.client().status().learner_pid, signal.SIGCONT)
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(60) == 0
+    assert server.process.wait(STOPPED) == 0
     player.join(30)
     assert not player.is_alive()
     assert isinstance(outcome[0], ConnectionError)
@@ -556,7 +557,7 @@ def test_the_terminal_was_closed(ray_cluster, tmp_path):
         time.sleep(1.5)  # it prints its line, to nobody
         play_steps(client, 20)
         server.send_signal(signal.SIGHUP)
-        assert server.wait(60) == 0
+        assert server.wait(STOPPED) == 0
     finally:
         server.kill()
         server.wait()
@@ -631,7 +632,7 @@ def test_a_learner_killed_just_before_the_stop(policy_servers, tmp_path):
     os.kill(client.status().learner_pid, signal.SIGKILL)
     play_steps(client, 60)
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(60) == 0
+    assert server.process.wait(STOPPED) == 0
     assert (saved(server).counters.env_steps, saved(server).counters.episodes) == (160, 2)
 
 
@@ -698,7 +699,7 @@ def test_a_checkpoint_spoilt_while_it_runs(policy_servers, tmp_path):
     server = policy_servers(folder=tmp_path)
     server.checkpoint_file.write_text("nonsense\n")
     os.kill(server.client().status().learner_pid, signal.SIGKILL)
-    assert server.process.wait(60) == 1
+    assert server.process.wait(STOPPED) == 1
     assert any("points at 'nonsense'" in line for line in server.lines)
     assert server.checkpoint_file.read_text() == "nonsense\n"
 

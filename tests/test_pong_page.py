@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -256,7 +257,16 @@ def test_everything_can_be_reached_by_keyboard_alone(a_page):
             }""")
         )
     names = [name for name, _ in seen]
-    for control in ("one", "two", "demo", "sound", "court", "overlay-button", "training", "in-page"):
+    for control in (
+        "one",
+        "two",
+        "demo",
+        "sound",
+        "court",
+        "overlay-button",
+        "training",
+        "in-page",
+    ):
         assert control in names, control
     assert all(outline != "none" for name, outline in seen if name)
     # Two steps on from the top is "Watch it".
@@ -274,7 +284,9 @@ def test_everything_can_be_reached_by_keyboard_alone(a_page):
 def test_points_are_announced(a_page):
     start(a_page, training=False)
     announced = a_page.locator("#announcer[role=status][aria-live=polite]")
-    expect(announced).to_have_text(re.compile(r"(You|Policy) scored. You \d, Policy \d\."), timeout=30_000)
+    expect(announced).to_have_text(
+        re.compile(r"(You|Policy) scored. You \d, Policy \d\."), timeout=30_000
+    )
     score = a_page.inner_text("#left-score"), a_page.inner_text("#right-score")
     assert f"You {score[0]}, Policy {score[1]}" in announced.inner_text()
 
@@ -520,6 +532,50 @@ def test_there_is_no_sound_until_somebody_asks_for_it(open_page, a_web_server, a
     page.click("#sound")
     expect(page.locator("#sound")).to_have_text("Sound on")
     assert page.evaluate("made") == 1
+
+
+@pytest.fixture
+def a_jupyter_server(a_free_port, tmp_path):
+    """A real Jupyter server with nothing but jupyter-server-proxy; yields its address."""
+    command = [sys.executable, "-m", "jupyter", "server", "--no-browser", "--allow-root"]
+    options = [f"--ServerApp.port={a_free_port}", "--ServerApp.port_retries=0"]
+    options += ["--IdentityProvider.token=", "--ServerApp.base_url=/user/ada/"]
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    with open(tmp_path / "jupyter.log", "w") as log:
+        server = subprocess.Popen(
+            [*command, *options],
+            cwd=tmp_path,
+            env={**os.environ, **{name: str(tmp_path / name) for name in folders}},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        address = f"http://localhost:{a_free_port}/user/ada"
+        until(lambda: is_up(f"{address}/api"), 60, "the Jupyter server")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def is_up(address: str) -> bool:
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_it_works_behind_jupyter(open_page, a_web_server, a_jupyter_server):
+    """Under /user/ada/proxy/3000/, as on Binder: page, calls, and the guard against other sites?"""
+    address = f"{a_jupyter_server}/proxy/{urlsplit(a_web_server.address).port}/"
+    page = open_page(address)
+    start(page, "demo")
+    until(lambda: figures(page).get("decisions", 0) > 20, what="decisions")
+    page.check("#in-page")
+    expect(page.locator("#in-page-hint")).to_contain_text("acts here, in the page")
+    assert page.url == address
+    foreign = {"Origin": "https://evil.example"}
+    assert httpx.post(address + "start_episode", json={}, headers=foreign).status_code == 401
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])

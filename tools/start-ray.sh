@@ -36,22 +36,9 @@ fi
 
 # `ray health-check` knows nothing of Ray's token; attaching as a program would is the true test.
 look() {
-  RAY_VERBOSE="$verbose" timeout 40 python - <<'PYTHON'
-import os, platform, sys, warnings
-warnings.simplefilter("ignore")
-import ray
-try:
-    ray.init(address="auto", logging_level="ERROR", log_to_driver=False)
-except ConnectionError:
-    sys.exit(1)
-print("Ray is running.")
-if os.environ["RAY_VERBOSE"] == "true":
-    resources = ray.cluster_resources()
-    print(f"  address  {ray.get_runtime_context().gcs_address}")
-    print(f"  CPUs     {resources.get('CPU', 0):.0f}")
-    print(f"  memory   {resources.get('memory', 0) / 2**30:.1f} GiB")
-    print(f"  Ray      {ray.__version__}, Python {platform.python_version()}")
-PYTHON
+  local options=()
+  if $verbose; then options=(--verbose); fi
+  PYTHONPATH="$root" timeout 60 python -m serving.ray_cluster "${options[@]}"
 }
 
 if $stop; then

@@ -26,7 +26,8 @@ export class Link {
   /** `leaving`: the page is being closed, and the message has to outlive it. */
   post(call, message, leaving = false) {
     const body = JSON.stringify(message);
-    return this.#exchange(call, { method: "POST", headers: this.headers, body, keepalive: leaving });
+    const options = { method: "POST", headers: this.headers, body, priority: "high" };
+    return this.#exchange(call, { ...options, keepalive: leaving });
   }
 
   async #exchange(path, options) {

@@ -63,7 +63,10 @@ class Episode {
         const opening = { training_enabled: this.training };
         this.#id = (await this.link.post("start_episode", opening)).episode_id;
       }
-      return await this.link.post(call, { episode_id: this.#id, ...message });
+      const asked = performance.now();
+      const answer = await this.link.post(call, { episode_id: this.#id, ...message });
+      this.milliseconds = performance.now() - asked; // the latest round trip
+      return answer;
     } catch (error) {
       this.#id = null; // what was open is abandoned; the server closes it in time
       const forgotten = error.status === 404 || error.status === 409;
@@ -123,7 +126,6 @@ export class ServedPolicy {
   }
 
   async #ask(observation) {
-    const asked = performance.now();
     if (!this.episode.open) this.acted = false;
     const reward = this.acted ? this.reward : null;
     this.reward = 0; // what is earned from now on belongs to the action that is being asked for
@@ -143,7 +145,7 @@ export class ServedPolicy {
         values: answer.values ?? [],
         greedy: answer.greedy ?? true,
         version: answer.policy_version,
-        milliseconds: performance.now() - asked,
+        milliseconds: this.episode.milliseconds,
       });
     }
   }

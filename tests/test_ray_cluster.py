@@ -1,0 +1,54 @@
+"""Finding a Ray that runs, and not believing in one that does not."""
+
+import time
+
+import pytest
+from ray._private import services
+
+from serving.ray_cluster import attach_ray, find_ray
+
+
+@pytest.fixture
+def no_ray(tmp_path, monkeypatch):
+    """A machine on which no Ray is known of; yields Ray's folder for its notes."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(services, "_find_address_from_flag", lambda flag: set())
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    yield folder
+    monkeypatch.undo()
+    services.find_gcs_addresses.cache_clear()
+
+
+def test_a_running_ray_is_found(ray_cluster, monkeypatch):
+    assert find_ray() == find_ray(ray_cluster) == ray_cluster
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert ":" in find_ray()  # by looking at this machine's processes
+
+
+def test_no_ray(no_ray):
+    with pytest.raises(ConnectionError, match="no Ray is running"):
+        find_ray()
+
+
+def test_the_note_of_a_ray_that_was_killed_is_not_believed(no_ray, a_free_port):
+    """Ray itself would knock there for more than two minutes."""
+    (no_ray / "ray_current_cluster").write_text(f"127.0.0.1:{a_free_port}")
+    assert services.find_bootstrap_address(None) == f"127.0.0.1:{a_free_port}"
+    began = time.monotonic()
+    with pytest.raises(ConnectionError, match="no Ray is running"):
+        find_ray()
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("use", [find_ray, attach_ray])
+def test_an_address_where_nobody_is(a_free_port, use):
+    with pytest.raises(ConnectionError, match=f"nobody answers at 127.0.0.1:{a_free_port}"):
+        use(f"127.0.0.1:{a_free_port}")
+
+
+def test_the_address_of_the_environment_comes_first(no_ray, a_free_port, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{a_free_port}")
+    with pytest.raises(ConnectionError, match=str(a_free_port)):
+        find_ray()
