@@ -1,8 +1,8 @@
 """nbgrader: `solutions/` is what instructors write, `lessons/` is what students get.
 
-    nbgrader generate_assignment 01-serve-and-learn --force     (or: make lessons)
-    nbgrader autograde 01-serve-and-learn
-    nbgrader generate_feedback 01-serve-and-learn
+nbgrader generate_assignment 01-serve-and-learn --force     (or: make lessons)
+nbgrader autograde 01-serve-and-learn
+nbgrader generate_feedback 01-serve-and-learn
 """
 
 import os
@@ -30,7 +30,7 @@ c.CourseDirectory.release_directory = "lessons"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.checkpoints", "*.logs"]
 
 c.ClearSolutions.code_stub = {
-    "python": "raise NotImplementedError(\"replace this line with your own code\")"
+    "python": 'raise NotImplementedError("replace this line with your own code")'
 }
 
 # A policy needs time to learn; students' own cells find no server here, and end at once. A cell that

@@ -1,6 +1,6 @@
 """Finding a running Ray, or starting a small one.
 
-    python -m serving.ray_cluster [--verbose]      exit code 0 if a Ray is running here, 1 if not
+python -m serving.ray_cluster [--verbose]      exit code 0 if a Ray is running here, 1 if not
 """
 
 from __future__ import annotations

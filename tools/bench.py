@@ -41,12 +41,15 @@ from tools.bench_players import make_env
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAYERS = ROOT / "tools" / "bench_players.py"
+ROLLOUTS = ROOT / "serving" / "do_rollouts.py"
 START_RAY = ROOT / "tools" / "start-ray.sh"
-PARTS = ("start", "cartpole", "busy", "beside")
+PARTS = ("start", "cartpole", "pong", "rollouts", "busy", "beside")
 MARK = "ONLINE_LEARNING_KIT_BENCH"  # environment variable that everything started here inherits
 TARGET = 195.0
 LEARNER_PATIENCE = 60.0  # seconds
 MOST_SECONDS = 90.0  # for one seed of CartPole
+PONG_STEPS = 60_000
+MOST_PONG_SECONDS = 400.0
 MOST_PEER_SECONDS = 400.0
 
 
@@ -73,6 +76,8 @@ class Figures:
 
     first_actions: list[float] = field(default_factory=list)  # seconds
     cartpole: list[dict] = field(default_factory=list)  # a seed each
+    pong: list[dict] = field(default_factory=list)  # a seed each
+    rollouts: dict | None = None  # steps/s by number of workers
     ray29_cartpole: dict | None = None
     sb3_cartpole: list[dict] = field(default_factory=list)
     busy: dict | None = None
@@ -176,6 +181,13 @@ class Bench:
             if self.peer("sb3", "sb3_cartpole.py"):
                 runs = options.peer_seeds
                 items.append(Item(f"CartPole, SB3, {runs} seeds", 32 * runs, self.sb3))
+        if "pong" in parts:
+            items += [
+                Item(f"Pong, seed {seed}", 80, lambda seed=seed: self.pong(seed))
+                for seed in range(options.pong_seeds)
+            ]
+        if "rollouts" in parts:
+            items.append(Item("rollouts from one and two workers", 60, self.rollouts))
         if "busy" in parts:
             items.append(Item("steps/s while the learner is busy", 15 + options.seconds, self.busy))
         if {"cartpole", "busy"} & set(parts) and self.peer("ray29", "ray29_cartpole.py"):
@@ -226,6 +238,36 @@ class Bench:
                 evaluate(policy, make_env, 20, 10_000 + 100 * seed)
             )
             self.figures.cartpole.append({"seed": seed, **found})
+
+    def pong(self, seed: int) -> None:
+        """One seed of Pong over HTTP: how the greedy policy's share of points grows."""
+        with (
+            Player("pong", seed=seed, steps=PONG_STEPS) as player,
+            RunningServer(8, 3, seed=seed) as server,
+        ):
+            started = time.monotonic()
+            player.play(server.address)
+            found = player.result(MOST_PONG_SECONDS)
+        curve = [[steps, at - started, share] for steps, at, share in found["curve"]]
+        self.figures.pong.append({"seed": seed, "games_each": found["games_each"], "curve": curve})
+
+    def rollouts(self) -> None:
+        """Evaluation games of Pong from one and from two Ray workers, the learner idle; the best of
+        two runs each."""
+        rates: dict[int, float] = {}
+        with RunningServer(8, 3) as server:
+            server.wait_until(
+                lambda status: status.state == "idle", LEARNER_PATIENCE, "the learner"
+            )
+            for workers in (1, 2, 1, 2):
+                done = subprocess.run(
+                    [sys.executable, ROLLOUTS, f"--policy-server={server.address}", "--games=150",
+                     "--no-train", "--quiet", f"--num-workers={workers}"],
+                    stdout=subprocess.PIPE, text=True, timeout=300, check=True,
+                )  # fmt: skip
+                rate = float(re.search(r"\(([\d,]+) steps/s\)", done.stdout)[1].replace(",", ""))
+                rates[workers] = max(rate, rates.get(workers, 0.0))
+        self.figures.rollouts = rates
 
     def busy(self) -> None:
         """One training client, at Ray 2.9.3's ratio of one update for four steps."""
@@ -350,6 +392,13 @@ class Bench:
                       "at most 1.0 s", seconds <= 1.0)  # fmt: skip
         if figures.cartpole:
             yield from self.cartpole_rows()
+        if figures.pong:
+            yield from self.pong_rows()
+        if figures.rollouts:
+            one, two = figures.rollouts[1], figures.rollouts[2]
+            yield Row("rollouts from two Ray workers beside one",
+                      f"{two / one:.2f} times ({two:,.0f} and {one:,.0f} steps/s)",
+                      "more than 1", two > one)  # fmt: skip
         if figures.busy:
             yield from self.busy_rows()
         if figures.beside:
@@ -386,6 +435,22 @@ class Bench:
             yield Row("... faster than Stable-Baselines3, in-process",
                       f"{theirs / median:.1f} times ({theirs:.0f} s, {reached} of {len(sb3)} seeds)",
                       "more than 1", theirs > median)  # fmt: skip
+
+    def pong_rows(self) -> Iterator[Row]:
+        curves = [{steps: share for steps, _, share in run["curve"]} for run in self.figures.pong]
+        for steps, wanted, which in (
+            (15_000, 0.50, "median"), (30_000, 0.50, "lowest"), (60_000, 0.65, "lowest")
+        ):  # fmt: skip
+            shares = [curve[steps] for curve in curves]
+            counts = statistics.median(shares) if which == "median" else min(shares)
+            each = " ".join(f"{share:.0%}" for share in shares)
+            yield Row(f"Pong, points won greedily after {steps:,} steps, {which}",
+                      f"{counts:.0%} (seeds: {each})", f"at least {wanted:.0%}",
+                      counts >= wanted)  # fmt: skip
+        seconds = [run["curve"][-1][1] for run in self.figures.pong]
+        yield Row(f"Pong, {PONG_STEPS:,} steps, slowest",
+                  f"{max(seconds):.0f} s (median {statistics.median(seconds):.0f} s)",
+                  "at most 120 s", max(seconds) <= 120)  # fmt: skip
 
     def busy_rows(self) -> Iterator[Row]:
         busy, ray29 = self.figures.busy, self.figures.ray29_cartpole
@@ -483,6 +548,7 @@ def parse() -> argparse.Namespace:
     add("--only", default=",".join(PARTS), metavar="PART,...", help="of %(default)s")
     add("--starts", type=int, default=10, metavar="N", help="starts (default: %(default)s)")
     add("--seeds", type=int, default=20, metavar="N", help="of CartPole (default: %(default)s)")
+    add("--pong-seeds", type=int, default=5, metavar="N", help="of Pong (default: %(default)s)")
     add("--peer-seeds", type=int, default=3, metavar="N", help="of SB3 (default: %(default)s)")
     add("--seconds", type=float, default=20, metavar="S",
         help="to count steps and waits for (default: %(default)s)")  # fmt: skip

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The players of tools/bench.py: each is a process of its own, as a student's notebook is.
 
-    python tools/bench_players.py learn | train | evaluate | echo
+    python tools/bench_players.py learn | pong | train | evaluate | echo
 
 A player says `ready` once it is imported, reads the address to play against from standard input,
 and prints what it has seen as one line of JSON. `train` plays until standard input is closed.
@@ -28,8 +28,12 @@ import gymnasium as gym
 import numpy as np
 
 from serving.client import PolicyClient
+from serving.policy import Policy
+from serving.pong import PongEnv
+from serving.testing import frozen_policy
 
 AVERAGED = 20  # episodes
+GAMES = 30  # that a copy of a policy plays, of 5 to 9 points each
 
 
 def make_env() -> gym.Env:
@@ -67,6 +71,44 @@ def learn(client: PolicyClient, seed: int, seconds: float, target: float) -> dic
         solved = len(returns) >= AVERAGED and np.mean(returns[-AVERAGED:]) >= target
     return {"solved": bool(solved), "at": time.monotonic(), "episodes": len(returns),
             "steps": steps, "mean": float(np.mean(returns[-AVERAGED:]))}  # fmt: skip
+
+
+def pong(client: PolicyClient, seed: int, steps: int, every: int) -> dict:
+    """Plays Pong for so many steps, and keeps a copy of the policy `every` so many. Afterwards each
+    copy plays GAMES games greedily; `curve` holds [steps, time.monotonic(), share of points won]."""
+    env, copies, played, training = PongEnv(), [], 0, True
+    chances = np.random.default_rng(seed)
+    copies.append((0, time.monotonic(), frozen_policy(client)))
+    while training:
+        observation, _ = env.reset(seed=int(chances.integers(2**31)))
+        episode_id, done, truncated = client.start_episode(), False, False
+        while training and not done:
+            action = client.get_action(episode_id, observation)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            client.log_returns(episode_id, reward)
+            played, done = played + 1, terminated or truncated
+            if played % every == 0:
+                copies.append((played, time.monotonic(), frozen_policy(client)))
+                training = played < steps
+        client.end_episode(episode_id, observation, truncated=truncated or not done)
+    return {
+        "games_each": GAMES,
+        "curve": [[at, when, share_of_points(policy)] for at, when, policy in copies],
+    }
+
+
+def share_of_points(policy: Policy) -> float:
+    """Of GAMES games of Pong against the default opponent, played greedily."""
+    env, won, lost = PongEnv(), 0, 0
+    for game in range(GAMES):
+        observation, info = env.reset(seed=1_000_000 + game)
+        done = False
+        while not done:
+            action = policy.act(observation, 0, None).action
+            observation, _, terminated, truncated, info = env.step(action)
+            done = terminated or truncated
+        lost, won = lost + info["score"][0], won + info["score"][1]
+    return won / max(won + lost, 1)
 
 
 def train(client: PolicyClient, seed: int) -> dict:
@@ -115,10 +157,12 @@ def quantiles(waits: list[float]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("role", choices=("learn", "train", "evaluate", "echo"))
+    parser.add_argument("role", choices=("learn", "pong", "train", "evaluate", "echo"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--target", type=float, default=195.0)
+    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--every", type=int, default=5_000)
     options = parser.parse_args()
     print("ready", flush=True)
     address = sys.stdin.readline().strip()
@@ -127,6 +171,7 @@ def main() -> int:
     client = PolicyClient(address, quiet=True)
     roles: dict[str, Callable[[], dict]] = {
         "learn": lambda: learn(client, options.seed, options.seconds, options.target),
+        "pong": lambda: pong(client, options.seed, options.steps, options.every),
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),
         "echo": lambda: echo(address, options.seconds),
