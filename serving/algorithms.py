@@ -264,12 +264,23 @@ class OnlineDQN(DQN):
         counters.consumed = self.env_runner.consumed
         return bool(episodes)
 
+    @property
+    def _memory(self) -> int:
+        """How many of the latest steps are learned from.
+
+        At first few: with returns over several steps, games of a policy that could do nothing yet
+        teach what those were worth, not this one. Later the memory grows two steps a step, until
+        it holds everything: the games become worth remembering, and a policy that remembers
+        little forgets what it has not met for a while. (With a short memory all along Pong is
+        lost again after 25,000 steps; with a long one from the start 4 to 7 of 10 seeds of
+        CartPole stay below 195.)
+        """
+        recent = self.settings.recent_steps
+        return max(recent, 2 * (self.counters.env_steps - 2 * recent))
+
     def _learn(self, updates: int) -> None:
         started = time.monotonic()
-        # What the policy did itself is learned from while it is fresh: with returns over many steps,
-        # games of policies long gone would teach what those were worth, not this one. (CartPole:
-        # 16 of 16 seeds solved within 13,000 steps; 13 of 16 when drawing from all.)
-        newest = self.settings.recent_steps if self.owed_acted >= 1 else None
+        newest = self._memory if self.owed_acted >= 1 else None
         columns = self.replay.sample(updates * self.settings.batch_size, self._rng, newest)
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         tensors["weights"] = torch.ones(len(columns["actions"]))

@@ -25,8 +25,9 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slack               env steps acting may be ahead of learning
     learning_starts     env steps before the first update
     replay_capacity     transitions remembered
-    recent_steps        the policy's own steps are learned from together with so many before them;
-                        logged steps with all that are remembered
+    recent_steps        the policy's own steps are learned from together with so many before them,
+                        until there were twice as many; then memory grows until it holds all, from
+                        four times as many on. Logged steps are learned from with all that are held
     target_rate         how far the target network moves to the learned one ...
     target_period       ... after so many updates
     exploration_steps   env steps over which random actions fade from 1 to ...
@@ -37,7 +38,7 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 2e-3
     gamma: float = 0.98
-    n_step: int = 20
+    n_step: int = 10
     batch_size: int = 64
     updates_per_step: float = 0.5
     slack: int = 128

@@ -93,7 +93,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--exploration-steps", type=int, metavar="STEPS",
         help="env steps over which random actions fade out (default: 2000)")  # fmt: skip
     add("--recent-steps", type=int, metavar="STEPS",
-        help="learn from the policy's own steps together with so many before (default: 5000)")  # fmt: skip
+        help="learn from the policy's own steps together with so many before; after twice as many "
+        "steps from more and more (default: 5000)")  # fmt: skip
     add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
     add("--seed", type=int, help="of the first weights, exploration and replay draws")
     return parser.parse_args(arguments)

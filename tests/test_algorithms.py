@@ -394,3 +394,20 @@ def test_train_reports_like_any_algorithm(learnings):
     assert result["env_runners"]["num_env_steps_sampled_lifetime"] == 100
     assert np.isfinite(result["learners"]["default_policy"]["qf_loss"])
     assert result["training_iteration"] == 1
+
+
+@pytest.mark.parametrize("steps, memory", [(20, 50), (100, 50), (130, 60), (200, 200)])
+def test_memory_grows_from_the_recent_steps_to_all(learnings, steps, memory):
+    """Are updates for the policy's own steps drawn from the rows that `recent_steps` says?"""
+    learning = learnings(recent_steps=50, learning_starts=0, n_step=1, slack=1000)
+    learning.feed(steps, "terminated")
+    drawn = []
+    sample = learning.algorithm.replay.sample
+
+    def recorded(transitions, rng, newest):
+        drawn.append(newest)
+        return sample(transitions, rng, newest)
+
+    learning.algorithm.replay.sample = recorded
+    learning.learn()
+    assert set(drawn) == {memory}
