@@ -38,7 +38,7 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hidden: tuple[int, ...] = (128, 128)
     learning_rate: float = 2e-3
     gamma: float = 0.98
-    n_step: int = 10
+    n_step: int = 6
     batch_size: int = 64
     updates_per_step: float = 0.5
     slack: int = 128
