@@ -195,12 +195,15 @@ def watch_evaluation(
     return findings
 
 
-def compare_all(played: list[RecordedEpisode], transcripts: list[Transcript]) -> Findings:
-    """Compares a whole training run, oldest first; as many episodes as both sides still know."""
+def compare_all(
+    played: list[RecordedEpisode], transcripts: list[Transcript], training: bool = True
+) -> Findings:
+    """Compares a whole run of training or evaluation, oldest first; as many episodes as both sides
+    still know."""
     findings = Findings()
     latest = min(len(played), len(transcripts))
     for episode, transcript in zip(played[-latest:], transcripts[-latest:]):
-        _compare_calls(findings, episode, transcript)
+        _compare_calls(findings, episode, transcript, training)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, [])
         if findings:
@@ -208,7 +211,9 @@ def compare_all(played: list[RecordedEpisode], transcripts: list[Transcript]) ->
     return findings
 
 
-def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Transcript) -> None:
+def _compare_calls(
+    findings: Findings, episode: RecordedEpisode, transcript: Transcript, training: bool = True
+) -> None:
     seen, asked = episode.observations, transcript.observations
     steps = len(episode.actions)
     if "log" in transcript.sources:
@@ -218,8 +223,8 @@ def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Tra
             "server with get_action() and play what it answers",
         )
         return
-    if not transcript.training_enabled:
-        findings.add("calls", "the episode was started with training_enabled=False")
+    if transcript.training_enabled != training:
+        findings.add("calls", f"the episode was started with training_enabled={not training}")
     for step in range(min(steps, len(transcript.actions))):
         if not same(seen[step], asked[step]):
             findings.add("calls", _explain_observation(seen, asked[step], step))

@@ -62,7 +62,9 @@ class LearningCurve:
         axes.clear()
         axes.plot(self._xs, returns, ".", color="0.7", label=dot)
         means = [returns[max(0, i - self._window + 1) : i + 1].mean() for i in range(len(returns))]
-        axes.plot(self._xs, means, color="C0", linewidth=2, label=f"mean of the latest {self._window}")
+        axes.plot(
+            self._xs, means, color="C0", linewidth=2, label=f"mean of the latest {self._window}"
+        )
         if self._target is not None:
             axes.axhline(self._target, color="C1", linestyle="--", label=f"target {self._target:g}")
         axes.set(xlabel=x, ylabel=y, title=self._title)

@@ -44,7 +44,7 @@ TRAIN_TOPICS = {
     "training": "the server learns from every game what happened in it",
 }
 SECONDS_FOR_AN_ANSWER = 2.0
-SECONDS_FOR_GAMES = 60.0  # of which most may be waiting for the learner to start
+SECONDS_FOR_GAMES = 60.0  # most of which may be waiting for the learner to start
 
 
 def points(episode: RecordedEpisode) -> tuple[int, int]:
@@ -98,42 +98,43 @@ def watch_share(
 ) -> Findings:
     """Lets the function evaluate the policy in `env`; topics are SHARE_TOPICS."""
     findings, recording, known = Findings(), RecordingEnv(env), known_to(client)
-    call = f"share_of_points(env, {games})"
+    answer = error = None
     try:
-        with time_limit(SECONDS_FOR_GAMES, call):
+        with time_limit(SECONDS_FOR_GAMES, f"share_of_points(env, {games})"):
             answer = share_of_points(recording, games)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
-        for topic in SHARE_TOPICS:
-            findings.add(topic, explain(error, "share_of_points"))
-        return findings
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
+        error = explain(raised, "share_of_points")
     played, transcripts = _since(known, client, recording)
-    if len(played) != games or not all(game.done for game in played):
-        findings.add(
-            "evaluation",
-            f"{call} played {sum(game.done for game in played)} games to their end, expected "
-            f"{games}",
-        )
-    elif not transcripts:
-        findings.add(
-            "evaluation",
-            "the policy server saw nothing of these games: ask get_action() about every "
-            "observation, and play what it answers",
-        )
-    elif any(transcript.training_enabled for transcript in transcripts):
-        findings.add(
-            "evaluation",
-            "the server learns from these games: start them with training_enabled=False",
-        )
-    elif [t.actions for t in transcripts] != [game.actions for game in played]:
-        findings.add(
-            "evaluation",
-            "the environment was not played with the server's actions: pass the answer of "
-            "get_action() to env.step()",
-        )
-    elif any(transcript.ending is None for transcript in transcripts):
-        findings.add("evaluation", "a game was never ended: call end_episode() when it is over")
-    _compare_share(findings, played, answer)
+    if wrong := _wrong_evaluation(played, transcripts, games):
+        findings.add("evaluation", error or wrong)
+    if error:
+        findings.add("share", error)
+    else:
+        _compare_share(findings, played, answer)
     return findings
+
+
+def _wrong_evaluation(
+    played: list[RecordedEpisode], transcripts: list[Transcript], games: int
+) -> str | None:
+    """What is wrong with these games as an evaluation of the policy."""
+    ended = sum(game.done for game in played)
+    if ended != games or len(played) != games:
+        return f"{ended} games were played to their end, expected {games}"
+    if not transcripts:
+        return (
+            "the policy server saw nothing of these games: ask get_action() about every "
+            "observation, and play what it answers"
+        )
+    if any(transcript.training_enabled for transcript in transcripts):
+        return "the server learns from these games: start them with training_enabled=False"
+    if len(transcripts) != games:
+        return f"{games} games were played, and the server saw {len(transcripts)} episodes"
+    if wrong_calls := compare_all(played, transcripts, training=False).of("calls"):
+        return wrong_calls[0]
+    if any(transcript.ending is None for transcript in transcripts):
+        return "a game was never ended: call end_episode() when it is over"
+    return None
 
 
 def _compare_share(findings: Findings, played: list[RecordedEpisode], answer) -> None:
@@ -211,12 +212,17 @@ def _since(
     return played, transcripts
 
 
-class FirstPoint(gym.Wrapper):
-    """A game of Pong that is over when somebody has scored: about 40 steps for a beginner."""
+class ShortGame(gym.Wrapper):
+    """A game of Pong that is over after so many points, of which each takes a beginner about 50
+    steps."""
+
+    def __init__(self, env: gym.Env, points: int):
+        super().__init__(env)
+        self._points = points
 
     def step(self, action):
         observation, reward, terminated, truncated, info = self.env.step(action)
-        terminated = terminated or info["event"].endswith("scores")
+        terminated = terminated or sum(info["score"]) >= self._points
         return observation, reward, terminated, truncated and not terminated, info
 
 
@@ -269,4 +275,4 @@ def _checked(find: Callable[[], Findings], topics: dict[str, str]) -> bool:
 
 def _short_game() -> gym.Env:
     """To the first point, 100 steps at most: a good policy rallies for long."""
-    return FirstPoint(gym.wrappers.TimeLimit(PongEnv(), max_episode_steps=100))
+    return ShortGame(gym.wrappers.TimeLimit(PongEnv(), max_episode_steps=100), points=1)

@@ -24,7 +24,7 @@ from serving.pong_checks import (
     SERVER_TOPICS,
     SHARE_TOPICS,
     TRAIN_TOPICS,
-    FirstPoint,
+    ShortGame,
     inspect_server,
     points,
     watch_share,
@@ -33,6 +33,7 @@ from serving.pong_checks import (
 from serving.protocol import PolicyServerError
 from serving.testing import SCRIPT, RecordingEnv, RunningServer
 
+STEPS_TO_TRAIN = 250  # a few short games
 STEPS_A_LESSON = 1_000  # between two looks at the policy
 GAMES_TO_JUDGE = 20
 SEED_TO_JUDGE = 40_000
@@ -105,7 +106,7 @@ class PongExam(Exam):
         return float(won / max(1, won + lost))
 
     def make_short_env(self) -> gym.Env:
-        return FirstPoint(self.make_env())
+        return ShortGame(self.make_env(), points=2)
 
     def _count(self, env: gym.Env) -> Findings:
         with self.playing():
@@ -126,7 +127,9 @@ class PongExam(Exam):
 
     def _watch_train(self) -> Findings:
         with self.playing():
-            return watch_train(self.function("train"), self.make_short_env(), self.client, 150)
+            return watch_train(
+                self.function("train"), self.make_short_env(), self.client, STEPS_TO_TRAIN
+            )
 
 
 class CommandedServer(RunningServer):
