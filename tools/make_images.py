@@ -346,12 +346,12 @@ def pong_observation() -> Picture:
     mark(5, *at(other[0] + 32, other[1]), ORANGE)
     mark(4, *at(own[0] - 38, own[1]), GREEN)
     # To the right of the court: the two differences.
-    for number, target, x in ((7, meets[1], 668), (6, ball[1], 712)):
+    for number, target, x in ((7, meets[1], 660), (6, ball[1], 696)):
         start = meets[0] if number == 7 else ball[0]
         dots(at(start, target), at(x, target), colour=VERMILION)
         p.arrow(at(x, own[1]), at(x, target), VERMILION, width=2)
         mark(number, *at(x, (own[1] + target) / 2), VERMILION)
-    dots(at(own[0], own[1]), at(712, own[1]), colour=VERMILION)
+    dots(at(own[0], own[1]), at(696, own[1]), colour=VERMILION)
     p.text(*at(25, 232), "opponent", 7.8, ORANGE, ha="left")
     p.text(*at(545, 388), "policy", 7.8, GREEN)
 
@@ -363,8 +363,8 @@ def pong_observation() -> Picture:
             (3, BLUE, "ball's slope"),
             (4, GREEN, "own paddle y"),
             (5, ORANGE, "opponent's y"),
-            (6, VERMILION, "own paddle\nto ball, down"),
-            (7, VERMILION, "own paddle to where\nball is heading"),
+            (6, VERMILION, "from own paddle\nto the ball"),
+            (7, VERMILION, "from own paddle to\nwhere it is heading"),
         )
     ):
         y = 47.5 - 5.4 * row
@@ -372,8 +372,8 @@ def pong_observation() -> Picture:
         p.text(83.6, y, what, 7.8, ha="left")
     p.text(
         50, 4.4,
-        "Every length counts from the court's middle, in halves of the court: −1 is the left or "
-        "upper edge, 1 the right or lower one.",
+        "Positions count from the court's middle, in halves of the court: −1 is the left or upper "
+        "edge, 1 the right or lower one.",
         8, GREY,
     )  # fmt: skip
     return p
@@ -417,8 +417,8 @@ def pong_servers() -> Picture:
     p.text(21.5, 9.6, "the same game with a scripted opponent:", 8.4, ha="left")
     p.text(21.5, 5.6, "no drawing, no waiting, game after game", 8.4, ha="left")
     p.arrow((55.4, 11), (77, 21.6), GREEN, width=2)
-    p.arrow((80, 21.6), (58, 8), BLUE, width=2)
-    p.text(83.75, 13, "straight to the policy\nserver, as fast as\nthe learner can learn", 8, GREY)
+    p.arrow((81, 21.6), (55.4, 6.4), BLUE, width=2)
+    p.text(85.5, 13, "straight to the policy\nserver, as fast as\nthe learner can learn", 8, GREY)
     return p
 
 
