@@ -7,6 +7,7 @@ whole games are evaluated, and that somebody has to start the right server first
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -33,7 +34,7 @@ SERVER_TOPICS = {
     "sizes": "it takes observations and gives actions of Pong's sizes",
     "run": "it learns with DQN",
     "alive": "its learner is well",
-    "kept": "what it learns is kept in a file",
+    "kept": "what it learns is kept in the file pong",
 }
 SHARE_TOPICS = {
     "share": "the function returns the share of points that were won",
@@ -81,11 +82,12 @@ def inspect_server(status: Status) -> Findings:
         findings.add("run", f"the server was started with --run={status.run}, expected --run=DQN")
     if status.state == "failed":
         findings.add("alive", f"learning has failed: {status.why}; the terminal says more")
-    if status.checkpoint_file is None:
+    # Without --checkpoint-file it saves to a folder that it removes when it ends.
+    if not Path(status.checkpoint_file or "").name.startswith("pong"):
         findings.add(
             "kept",
-            "the server was started without --checkpoint-file: it would forget everything when it "
-            "stops",
+            "the server was not started with --checkpoint-file=pong: then it forgets everything "
+            "when it stops, or overwrites what belongs to another game",
         )
     return findings
 

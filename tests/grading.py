@@ -57,7 +57,9 @@ class Course:
         notebook = nbformat.read(
             self.folder / "release" / self.assignment / f"{self.assignment}.ipynb", as_version=4
         )
-        by_id = {c.metadata.nbgrader.grade_id: c for c in notebook.cells if "nbgrader" in c.metadata}
+        by_id = {
+            c.metadata.nbgrader.grade_id: c for c in notebook.cells if "nbgrader" in c.metadata
+        }
         for grade_id, source in answers.items():
             by_id[grade_id].source = source
         path = self.folder / "submitted" / student / self.assignment / f"{self.assignment}.ipynb"
@@ -112,9 +114,7 @@ class Course:
 
 def reference_answers(assignment: str) -> dict[str, str]:
     """The solution cells of the instructor's notebook, marks removed."""
-    notebook = nbformat.read(
-        ROOT / "solutions" / assignment / f"{assignment}.ipynb", as_version=4
-    )
+    notebook = nbformat.read(ROOT / "solutions" / assignment / f"{assignment}.ipynb", as_version=4)
     return {
         cell.metadata.nbgrader.grade_id: re.sub(r"\n *### (BEGIN|END) SOLUTION", "", cell.source)
         for cell in notebook.cells

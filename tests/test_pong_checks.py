@@ -18,7 +18,8 @@ WAITING = 10.0  # s, generous: tests run on busy machines
 
 @pytest.fixture(scope="module")
 def a_pong_server(ray_cluster, tmp_path_factory):
-    with RunningServer(8, 3, folder=tmp_path_factory.mktemp("pong")) as server:
+    folder = tmp_path_factory.mktemp("pong")
+    with RunningServer(8, 3, folder=folder, checkpoint_file=folder / "pong") as server:
         yield server
 
 
@@ -67,7 +68,7 @@ def test_a_server_of_the_wrong_sizes_is_told_why(a_policy_server, capsys):
     """Does the check name both sizes, and the forgotten file, of lesson 1's server?"""
     assert not pong_checks.check_server(a_policy_server.client())
     said = capsys.readouterr().out
-    for wrong in ("--observation-size=4", "--action-size=2", "without --checkpoint-file"):
+    for wrong in ("--observation-size=4", "--action-size=2", "--checkpoint-file=pong"):
         assert wrong in said
     assert "stop the server with Ctrl-C" in said
 
