@@ -90,7 +90,10 @@ def watch(
         if others_play:
             transcripts = [t for t in transcripts if share_an_observation(recording.episodes, t)]
         rejections = seen.rejected[rejected:]
-        compare(findings, task, recording.episodes, transcripts, rejections, result, error)
+        compare(
+            findings, task, recording.episodes, transcripts, rejections, result, error,
+            training=arguments.get("training_enabled", True),
+        )  # fmt: skip
         if findings:
             break
     return findings
@@ -109,6 +112,7 @@ def compare(
     rejected: list[Rejection],
     result,
     error: BaseException | None,
+    training: bool = True,
 ) -> None:
     """Adds what is wrong with one call of the function."""
     if error is not None:
@@ -140,7 +144,7 @@ def compare(
             )
     else:
         (transcript,) = transcripts
-        _compare_calls(findings, episode, transcript)
+        _compare_calls(findings, episode, transcript, training)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, rejected)
     _compare_result(findings, task, episode, result)
