@@ -48,8 +48,6 @@ def photograph(page: Page) -> bytes:
     page.wait_for_function(
         "many => Number(document.getElementById('latency').dataset.decisions) > many", arg=DECISIONS
     )
-    # The log takes the place of what is far down: a few rows tell what it is.
-    page.add_style_tag(content=".log .table { max-height: 16rem; }")
     return page.screenshot(full_page=True)
 
 
