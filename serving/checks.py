@@ -24,6 +24,23 @@ TOPICS = {
     "result": "the function returns the episode's total reward",
 }
 SECONDS_FOR_AN_EPISODE = 20.0
+LATEST = 50  # transcripts that are looked through for the episodes that were just played
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function that plays one episode: its name, what it should return of what was played, and
+    how a sentence calls that."""
+
+    function: str
+    result: Callable[[RecordedEpisode], object]
+    meaning: str
+    topics: dict[str, str]
+
+
+RUN_ONE_EPISODE = Task(
+    "run_one_episode", lambda e: float(sum(e.rewards)), "the sum of the rewards", TOPICS
+)
 
 
 @dataclass
@@ -43,13 +60,14 @@ class Findings:
 
 
 def watch(
-    run_one_episode: Callable,
+    play: Callable,
     env: gym.Env,
     client: PolicyClient,
     episodes: int = 1,
     seed: int | None = None,
     seconds: float = SECONDS_FOR_AN_EPISODE,
     others_play: bool = False,
+    task: Task = RUN_ONE_EPISODE,
     **arguments,
 ) -> Findings:
     """Lets the function play `episodes` episodes and compares what was seen of them.
@@ -60,35 +78,45 @@ def watch(
     findings = Findings()
     for episode in range(episodes):
         recording = RecordingEnv(_SeededEnv(env, None if seed is None else seed + episode))
-        known = {transcript.episode_id for transcript in client.episodes(last=1000).episodes}
-        rejected = len(client.episodes(last=0).rejected)
+        known, rejected = known_to(client), len(client.episodes(last=0).rejected)
         result = error = None
         try:
-            with time_limit(seconds, "run_one_episode(env)"):
-                result = run_one_episode(recording, **arguments)
+            with time_limit(seconds, f"{task.function}(env)"):
+                result = play(recording, **arguments)
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
             error = raised
-        seen = client.episodes(last=1000)
+        seen = client.episodes(last=LATEST)
         transcripts = [t for t in seen.episodes if t.episode_id not in known]
         if others_play:
-            transcripts = [t for t in transcripts if _share_an_observation(recording.episodes, t)]
-        compare(findings, recording.episodes, transcripts, seen.rejected[rejected:], result, error)
+            transcripts = [t for t in transcripts if share_an_observation(recording.episodes, t)]
+        rejections = seen.rejected[rejected:]
+        compare(
+            findings, task, recording.episodes, transcripts, rejections, result, error,
+            training=arguments.get("training_enabled", True),
+        )  # fmt: skip
         if findings:
             break
     return findings
 
 
+def known_to(client: PolicyClient) -> set[str]:
+    """The ids of the latest episodes the server has seen: what comes later is new."""
+    return {transcript.episode_id for transcript in client.episodes(last=LATEST).episodes}
+
+
 def compare(
     findings: Findings,
+    task: Task,
     played: list[RecordedEpisode],
     transcripts: list[Transcript],
     rejected: list[Rejection],
     result,
     error: BaseException | None,
+    training: bool = True,
 ) -> None:
-    """Adds what is wrong with one call of run_one_episode."""
+    """Adds what is wrong with one call of the function."""
     if error is not None:
-        sentence = _explain(error)
+        sentence = explain(error, task.function)
         for topic in TOPICS:
             findings.add(topic, sentence)
         return
@@ -97,7 +125,7 @@ def compare(
             "never called env.reset()" if not played else f"called env.reset() {len(played)} times"
         )
         for topic in TOPICS:
-            findings.add(topic, f"run_one_episode {wrong}: one call should play one episode")
+            findings.add(topic, f"{task.function} {wrong}: one call should play one episode")
         return
     (episode,) = played
     if not episode.done:
@@ -116,10 +144,10 @@ def compare(
             )
     else:
         (transcript,) = transcripts
-        _compare_calls(findings, episode, transcript)
+        _compare_calls(findings, episode, transcript, training)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, rejected)
-    _compare_result(findings, episode, result)
+    _compare_result(findings, task, episode, result)
 
 
 def watch_evaluation(
@@ -127,19 +155,19 @@ def watch_evaluation(
 ) -> Findings:
     """Lets the function evaluate, and looks at what the server saw of it; topic `evaluation`."""
     findings, recording = Findings(), RecordingEnv(env)
-    known = {transcript.episode_id for transcript in client.episodes(last=1000).episodes}
+    known = known_to(client)
     try:
         with time_limit(SECONDS_FOR_AN_EPISODE, "evaluate_policy(env, episodes)"):
             returns = evaluate_policy(recording, episodes)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
-        findings.add("evaluation", _explain(error, "evaluate_policy"))
+        findings.add("evaluation", explain(error, "evaluate_policy"))
         return findings
     played = [episode for episode in recording.episodes if episode.actions]
     totals = [float(sum(episode.rewards)) for episode in played]
     transcripts = [
         t
-        for t in client.episodes(last=1000).episodes
-        if t.episode_id not in known and _share_an_observation(played, t)
+        for t in client.episodes(last=LATEST).episodes
+        if t.episode_id not in known and share_an_observation(played, t)
     ]
     if len(played) != episodes or not all(episode.done for episode in played):
         findings.add(
@@ -171,12 +199,15 @@ def watch_evaluation(
     return findings
 
 
-def compare_all(played: list[RecordedEpisode], transcripts: list[Transcript]) -> Findings:
-    """Compares a whole training run, oldest first; as many episodes as both sides still know."""
+def compare_all(
+    played: list[RecordedEpisode], transcripts: list[Transcript], training: bool = True
+) -> Findings:
+    """Compares a whole run of training or evaluation, oldest first; as many episodes as both sides
+    still know."""
     findings = Findings()
     latest = min(len(played), len(transcripts))
     for episode, transcript in zip(played[-latest:], transcripts[-latest:]):
-        _compare_calls(findings, episode, transcript)
+        _compare_calls(findings, episode, transcript, training)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, [])
         if findings:
@@ -184,7 +215,9 @@ def compare_all(played: list[RecordedEpisode], transcripts: list[Transcript]) ->
     return findings
 
 
-def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Transcript) -> None:
+def _compare_calls(
+    findings: Findings, episode: RecordedEpisode, transcript: Transcript, training: bool = True
+) -> None:
     seen, asked = episode.observations, transcript.observations
     steps = len(episode.actions)
     if "log" in transcript.sources:
@@ -194,10 +227,10 @@ def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Tra
             "server with get_action() and play what it answers",
         )
         return
-    if not transcript.training_enabled:
-        findings.add("calls", "the episode was started with training_enabled=False")
+    if transcript.training_enabled != training:
+        findings.add("calls", f"the episode was started with training_enabled={not training}")
     for step in range(min(steps, len(transcript.actions))):
-        if not _same(seen[step], asked[step]):
+        if not same(seen[step], asked[step]):
             findings.add("calls", _explain_observation(seen, asked[step], step))
             return
         if episode.actions[step] != transcript.actions[step]:
@@ -218,9 +251,9 @@ def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Tra
 
 def _explain_observation(seen: list[np.ndarray], asked: list[float], step: int) -> str:
     start = f"at step {step} get_action() was asked about {_shown(asked)}, expected {_shown(seen[step])}"
-    if step and _same(seen[0], asked):
+    if step and same(seen[0], asked):
         return f"{start}: that is still the observation of env.reset(); keep the one env.step() returns"
-    if step and _same(seen[step - 1], asked):
+    if step and same(seen[step - 1], asked):
         return f"{start}: that is the observation before the latest step; keep the newest one"
     return f"{start}: pass on the environment's observation as it is"
 
@@ -263,8 +296,8 @@ def _compare_ending(
         )
         return
     last, expected = transcript.observations[-1], episode.observations[-1]
-    if not _same(expected, last):
-        before = len(episode.observations) > 1 and _same(episode.observations[-2], last)
+    if not same(expected, last):
+        before = len(episode.observations) > 1 and same(episode.observations[-2], last)
         hint = ": that is the one before the last step" if before else ""
         findings.add(
             "ending",
@@ -281,20 +314,16 @@ def _compare_ending(
         )
 
 
-def _compare_result(findings: Findings, episode: RecordedEpisode, result) -> None:
-    total = float(sum(episode.rewards))
-    try:
-        right = result is not None and abs(float(result) - total) <= 1e-5 * max(1.0, abs(total))
-    except (TypeError, ValueError):
-        right = False
-    if not right:
+def _compare_result(findings: Findings, task: Task, episode: RecordedEpisode, result) -> None:
+    expected = task.result(episode)
+    if not equal(expected, result):
+        shown = f"{expected:g}" if isinstance(expected, float) else f"{expected}"
         findings.add(
-            "result",
-            f"run_one_episode returned {result!r}, expected the sum of the rewards, {total:g}",
+            "result", f"{task.function} returned {result!r}, expected {task.meaning}, {shown}"
         )
 
 
-def _share_an_observation(played: list[RecordedEpisode], transcript: Transcript) -> bool:
+def share_an_observation(played: list[RecordedEpisode], transcript: Transcript) -> bool:
     asked = np.array(transcript.observations)
     return any(
         np.isclose(asked, np.ravel(observation), rtol=1e-5, atol=1e-6).all(axis=1).any()
@@ -304,13 +333,22 @@ def _share_an_observation(played: list[RecordedEpisode], transcript: Transcript)
     )
 
 
-def _explain(error: BaseException, function: str = "run_one_episode") -> str:
+def explain(error: BaseException, function: str) -> str:
     if isinstance(error, PolicyServerError):
         return f"the policy server refused: {error}"
     return f"{function} raised {type(error).__name__}: {error}"
 
 
-def _same(expected, seen) -> bool:
+def equal(expected, answer) -> bool:
+    """Whether a function's answer is the number, or are the numbers, expected of it."""
+    try:
+        answer = np.array(answer, float)
+    except (TypeError, ValueError):
+        return False
+    return answer.shape == np.shape(expected) and same(expected, answer)
+
+
+def same(expected, seen) -> bool:
     expected, seen = np.ravel(expected), np.ravel(seen)
     return expected.shape == seen.shape and np.allclose(expected, seen, rtol=1e-5, atol=1e-6)
 
@@ -357,7 +395,11 @@ def check_evaluate_policy(evaluate_policy: Callable, client: PolicyClient) -> bo
     return report(findings, {"evaluation": "greedy episodes that nobody learns from"})
 
 
-def report(findings: Findings, topics: dict[str, str] = TOPICS) -> bool:
+def report(
+    findings: Findings,
+    topics: dict[str, str] = TOPICS,
+    not_yet: str = "change your code above, run it, and check again",
+) -> bool:
     """Prints a line per topic, and below it what to change; True if all is right."""
     said = set()
     for topic, meaning in topics.items():
@@ -367,11 +409,7 @@ def report(findings: Findings, topics: dict[str, str] = TOPICS) -> bool:
             if sentence not in said:
                 print(f"    {sentence}")
                 said.add(sentence)
-    print(
-        "Well done!"
-        if not findings
-        else "Not yet: change your code above, run it, and check again."
-    )
+    print(f"Not yet: {not_yet}." if findings else "Well done!")
     return not findings
 
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 
 import gymnasium as gym
 
-from serving.checks import TOPICS, Findings, compare_all, watch
+from serving.checks import RUN_ONE_EPISODE, Findings, Task, compare_all, watch
+from serving.policy import Policy
 from serving.protocol import PolicyServerError
 from serving.testing import RecordingEnv, RunningServer, evaluate, frozen_policy, time_limit
 
@@ -27,7 +28,7 @@ EPISODES_COMPARED_FIRST = 3
 
 
 class Exam:
-    """Lets the function `run_one_episode` of a notebook play against a fresh policy server.
+    """Lets a notebook's function, the one that `task` names, play against a fresh policy server.
 
     namespace
         the notebook's `globals()`: its `client` is replaced while the student's code runs.
@@ -35,15 +36,20 @@ class Exam:
         makes the environment that is played; (observation_size, action_size) fit it.
     """
 
+    teacher = "run_one_episode"  # the function the server learns from, ...
+    measure = "a mean return"  # ... and how the policy is judged
+
     def __init__(
         self,
         namespace: dict,
         observation_size: int,
         action_size: int,
         make_env: Callable[[], gym.Env] | None = None,
+        task: Task = RUN_ONE_EPISODE,
         **options,
     ):
         self.namespace = namespace
+        self.task = task
         self.make_env = make_env or cart_pole
         self._make_server = lambda: RunningServer(observation_size, action_size, **options).start()
         self.server = self._make_server()
@@ -84,87 +90,95 @@ class Exam:
                 self.namespace["client"] = before
 
     def require(self, topic: str) -> None:
-        """Raises AssertionError with what is wrong about `topic`, one of `serving.checks.TOPICS`."""
+        """Raises AssertionError with what is wrong about `topic`, one of the task's topics."""
         if self._findings is None:
-            self._findings = self._watch()
-        assert not self._findings.of(topic), f"{TOPICS[topic]}: {self._findings.of(topic)[0]}"
+            self._findings = self.outliving(self._watch)
+        self.require_none(self._findings, topic, self.task.topics)
 
     def require_all(self) -> None:
         """Raises AssertionError with the first finding about anything."""
-        for topic in TOPICS:
+        for topic in self.task.topics:
             self.require(topic)
 
-    def require_learning(self, target: float, **budget) -> None:
-        """As `_require_learning`, and once more if the server died in the middle of it."""
+    @staticmethod
+    def require_none(findings: Findings, topic: str, topics: dict[str, str]) -> None:
+        """Raises AssertionError with the first finding about the topic."""
+        assert not findings.of(topic), f"{topics[topic]}: {findings.of(topic)[0]}"
+
+    def outliving(self, attempt: Callable):
+        """What `attempt()` returns; it is made once more if the server died in the middle of it."""
         self.revive()
         try:
-            self._require_learning(target, **budget)
+            result = attempt()
         except PolicyServerError:
             if not self.revive():
                 raise
-            self._require_learning(target, **budget)
+            return attempt()
+        died = isinstance(result, Findings) and result and self.revive()
+        return attempt() if died else result
 
-    def _require_learning(
-        self,
-        target: float,
-        episodes: int = 20,
-        seed: int = 20_000,
-        most_steps: int = 50_000,
-        seconds: float = 240.0,
-    ) -> None:
+    def require_learning(self, target: float, most_steps: int = 50_000, seconds: float = 240.0):
         """Raises AssertionError unless the server learns from the student's episodes.
 
-        The function plays until a frozen, greedy copy of the policy reaches a mean return of
-        `target` over `episodes` episodes with the grader's seeds, or the budget is spent. What was
-        learned from has to be what happened: else a lucky policy would pass for a right function.
+        The function plays until a frozen, greedy copy of the policy reaches `target` on the
+        grader's own episodes, or the budget is spent. What was learned from has to be what
+        happened: else a lucky policy would pass for a right function.
         """
-        run_one_episode = self.function("run_one_episode")
+        self.outliving(lambda: self._require_learning(target, most_steps, seconds))
+
+    def _require_learning(self, target: float, most_steps: int, seconds: float) -> None:
         # If these are wrong, the server learns from something else than what happened.
         for topic in ("calls", "numbers", "ending"):
             self.require(topic)
         env, best, played = RecordingEnv(self.make_env()), float("-inf"), 0
         known = {transcript.episode_id for transcript in self.client.episodes(last=1000).episodes}
         deadline = time.monotonic() + seconds
-        next_look, looked_at = 0.0, -1
-        while time.monotonic() < deadline and played < most_steps:
-            with self.playing(), time_limit(60, "run_one_episode(env)"):
-                run_one_episode(env)
-            episode = env.episodes[-1] if env.episodes else None
-            assert episode and episode.actions, "run_one_episode(env) made no step in env"
-            played += len(episode.actions)
-            if len(env.episodes) == EPISODES_COMPARED_FIRST:
+        next_look, looked_at, compared = 0.0, -1, False
+        while best < target and time.monotonic() < deadline and played < most_steps:
+            before = played
+            with self.playing(), time_limit(deadline - time.monotonic(), f"{self.teacher}()"):
+                self.teach(env)
+            played = sum(len(episode.actions) for episode in env.episodes)
+            assert played > before, f"{self.teacher} made no step in env"
+            if not compared and len(env.episodes) >= EPISODES_COMPARED_FIRST:
                 self._compare(env, known)
+                compared = True
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + EVALUATE_EVERY
                 policy = frozen_policy(self.client)
                 if policy.version != looked_at:
                     looked_at = policy.version
-                    returns = evaluate(policy, self.make_env, episodes, seed)
-                    best = max(best, statistics.mean(returns))
-            if best >= target:
-                break
+                    best = max(best, self.judge(policy))
         self._compare(env, known)
         assert best >= target, (
-            f"after {len(env.episodes)} episodes ({played} steps) of your run_one_episode the policy "
-            f"reaches a mean return of {best:.0f}, expected {target:g}"
+            f"after {len(env.episodes)} episodes ({played} steps) of your {self.teacher} the policy "
+            f"reaches {self.measure} of {best:.3g}, expected {target:g}"
         )
 
+    def teach(self, env: RecordingEnv) -> None:
+        """Lets the student's function play in `env`, for a few seconds at most."""
+        self.function(self.teacher)(env)
+
+    def judge(self, policy: Policy) -> float:
+        """How good a frozen policy is."""
+        return statistics.mean(evaluate(policy, self.make_env, episodes=20, seed=20_000))
+
+    def make_short_env(self) -> gym.Env:
+        """An environment with episodes that terminate soon."""
+        return self.make_env()
+
     def close(self) -> None:
-        """Ends the server; nothing needs to be saved."""
         atexit.unregister(self.close)
-        if self.server.process and self.server.process.poll() is None:
-            self.server.process.terminate()
-            self.server.process.terminate()
-        self.server.stop()
+        end(self.server)
 
     def _watch(self) -> Findings:
         """A few episodes that terminate, and a few that a limit cuts short."""
-        run_one_episode, env = self.function("run_one_episode"), self.make_env()
+        play, env = self.function(self.task.function), self.make_short_env()
         limited = gym.wrappers.TimeLimit(env, max_episode_steps=7)
         with self.playing():
-            findings = watch(run_one_episode, env, self.client, episodes=3, seed=1_000)
+            findings = watch(play, env, self.client, episodes=3, seed=1_000, task=self.task)
             if not findings:
-                findings = watch(run_one_episode, limited, self.client, episodes=2, seed=2_000)
+                findings = watch(play, limited, self.client, episodes=2, seed=2_000, task=self.task)
         return findings
 
     def _compare(self, env: RecordingEnv, known: set[str]) -> None:
@@ -172,6 +186,14 @@ class Exam:
         transcripts = self.client.episodes(last=1000).episodes
         findings = compare_all(env.episodes, [t for t in transcripts if t.episode_id not in known])
         assert not findings, f"what the server learns from is not what happened: {findings.of()[0]}"
+
+
+def end(server: RunningServer) -> None:
+    """Ends the server; nothing needs to be saved."""
+    if server.process and server.process.poll() is None:
+        server.process.terminate()
+        server.process.terminate()  # asked twice: it does not wait for the last checkpoint
+    server.stop()
 
 
 def cart_pole() -> gym.Env:

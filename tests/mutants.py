@@ -128,3 +128,141 @@ SERVE_AND_LEARN = [
            [("return [", "return sum(["), ("range(episodes)]", "range(episodes)]) / episodes")],
            cell="evaluate_policy"),
 ]  # fmt: skip
+
+# -- 02-pong ----------------------------------------------------------------------------------------
+
+ALL_OF_PLAY = {
+    "test_calls", "test_numbers", "test_ending", "test_result", "test_share", "test_evaluation",
+    "test_train", "test_learning",
+}  # fmt: skip
+UNSEEN = {"test_calls", "test_evaluation", "test_train", "test_learning"}
+UNTAUGHT = {"test_train", "test_learning"}
+COUNTED_WRONG = {"test_result", "test_share"}
+
+PONG_END = "client.end_episode(episode_id, observation, truncated=truncated)"
+WON = 'won += info["event"] == "right scores"'
+COUNTS = "return won, lost, steps"
+EVALUATED = "play_game(env, training_enabled=False)"
+SHARE = "won / (won + lost) if won + lost else 0.0"
+RANDOM_GAME = """
+def random_game(env):
+    env.reset()
+    won = lost = steps = 0
+    terminated = truncated = False
+    while not (terminated or truncated):
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        won += info["event"] == "right scores"
+        lost += info["event"] == "left scores"
+        steps += 1
+    return won, lost, steps
+
+
+def """
+RANDOM_TEACHER = """
+def watched_game(env):
+    observation, info = env.reset()
+    episode_id = client.start_episode()
+    terminated = truncated = False
+    steps = 0
+    while not (terminated or truncated):
+        action = env.action_space.sample()
+        client.log_action(episode_id, observation, action)
+        observation, reward, terminated, truncated, info = env.step(action)
+        client.log_returns(episode_id, reward)
+        steps += 1
+    client.end_episode(episode_id, observation, truncated=truncated)
+    return 0, 0, steps
+
+
+def """
+
+
+def server(name: str, *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, {"test_server"}, list(replace), cell="start_server")
+
+
+def play(name: str, loses: set[str], *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, loses, list(replace), cell="play_game")
+
+
+def share(name: str, loses: str, *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, {loses}, list(replace), cell="share_of_points")
+
+
+def train(name: str, loses: set[str], *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, loses, list(replace), cell="train")
+
+
+PONG = [
+    server("serves CartPole's sizes", ("=3", "=2"), ("=8", "=4")),
+    server("mixes up the sizes", ("=3", "=x"), ("=8", "=3"), ("=x", "=8")),
+    server("forgets how many actions there are", (" --action-size=3", "")),
+    server("keeps nothing", (" --checkpoint-file=pong", "")),
+    server("forgets python", ("python ", "")),
+    server("starts the page's server", ("simple_policy_server", "pong_web_server")),
+    server("runs what there is not", ("DQN", "DQM")),
+    play("asks about the observation before the latest", UNSEEN,
+         (GET, "action = client.get_action(episode_id, locals().get('before', observation))"),
+         (STEP, lines("before = observation", STEP))),
+    play("plays at random", UNSEEN, ("env.step(action)", "env.step(env.action_space.sample())")),
+    play("turns the actions round", UNSEEN, ("env.step(action)", "env.step((action + 1) % 3)")),
+    play("follows the ball and logs it", UNSEEN,
+         (GET, lines("action = 1 if observation[6] > 0 else 2",
+                     "client.log_action(episode_id, observation, action)"))),
+    play("follows the ball and tells nobody", UNSEEN | {"test_numbers", "test_ending"},
+         (START, "pass"), (GET, "action = 1 if observation[6] > 0 else 2"), (LOG, "pass"),
+         (PONG_END, "pass")),
+    play("stops at the first point", UNSEEN, (LOOP, "while not (terminated or truncated or won or lost):")),
+    play("plays on after truncation", ALL_OF_PLAY - {"test_train"}, (LOOP, "while not terminated:")),
+    play("never lets the server learn", {"test_calls"} | UNTAUGHT,
+         (START, "episode_id = client.start_episode(training_enabled=False)")),
+    play("always lets the server learn", {"test_evaluation"},
+         (START, "episode_id = client.start_episode()")),
+    play("never logs a reward", {"test_numbers"} | UNTAUGHT, (LOG, "pass")),
+    play("logs the reward of the step before", {"test_numbers"} | UNTAUGHT,
+         (LOG, lines("client.log_returns(episode_id, locals().get('earned', 0.0))",
+                     "earned = reward"))),
+    play("leaves out the last reward", {"test_numbers"} | UNTAUGHT,
+         (LOG, lines("if not (terminated or truncated):", "    " + LOG))),
+    play("logs the score instead of the reward", {"test_numbers"} | UNTAUGHT,
+         (LOG, 'client.log_returns(episode_id, info["score"][1] - info["score"][0])')),
+    play("logs every reward twice", {"test_numbers"} | UNTAUGHT, (LOG, lines(LOG, LOG))),
+    play("never ends the game", UNTAUGHT | {"test_numbers", "test_ending", "test_evaluation"},
+         (PONG_END, "pass")),
+    play("ends the game twice", ALL_OF_PLAY, (PONG_END, lines(PONG_END, PONG_END, indent=4))),
+    play("ignores truncation", {"test_ending", "test_learning"},
+         (PONG_END, "client.end_episode(episode_id, observation)")),
+    play("calls every ending truncated", {"test_ending"} | UNTAUGHT,
+         (PONG_END, "client.end_episode(episode_id, observation, truncated=True)")),
+    play("ends with the observation before the last", {"test_ending"} | UNTAUGHT,
+         (STEP, lines("last = observation", STEP)), (PONG_END, PONG_END.replace("observation,", "last,"))),
+    play("counts only points won", COUNTED_WRONG, (COUNTS, "return won, 0, steps")),
+    play("mixes up won and lost", COUNTED_WRONG, (COUNTS, "return lost, won, steps")),
+    play("counts returned balls as points", COUNTED_WRONG, (WON, "won += reward > 0")),
+    play("forgets the steps", COUNTED_WRONG | UNTAUGHT | {"test_evaluation"}, (COUNTS, "return won, lost")),
+    play("returns the difference", COUNTED_WRONG | UNTAUGHT | {"test_evaluation"},
+         (COUNTS, "return won - lost")),
+    share("trains while it evaluates", "test_evaluation", (EVALUATED, "play_game(env)")),
+    share("evaluates a random policy", "test_evaluation",
+          ("def ", RANDOM_GAME), (EVALUATED, "random_game(env)")),
+    share("plays one game less", "test_evaluation", ("range(games)", "range(games - 1)")),
+    share("counts only points won, again", "test_share", (SHARE, "won")),
+    share("counts games instead of points", "test_share",
+          ("won += more_won", "won += more_won > more_lost"),
+          ("lost += more_lost", "lost += more_won < more_lost")),
+    share("averages the games' shares", "test_share",
+          ("won += more_won", "won += more_won / max(1, more_won + more_lost)"), (SHARE, "won / games")),
+    share("divides by the points lost", "test_share", (SHARE, "won / lost if lost else 0.0")),
+    share("looks at the last game only", "test_share",
+          ("won += more_won", "won = more_won"), ("lost += more_lost", "lost = more_lost")),
+    share("reckons in per cent", "test_share", (SHARE, "100 * " + SHARE)),
+    share("divides by nothing when nobody scores", "test_share", (SHARE, "won / (won + lost)")),
+    train("trains without learning", UNTAUGHT, ("play_game(env)", "play_game(env, training_enabled=False)")),
+    train("lets the server watch a random player", UNTAUGHT,
+          ("play_game(env)", "watched_game(env)"), ("def ", RANDOM_TEACHER)),
+    train("plays one game, whatever the steps", {"test_train"}, ("while made < steps", "if made < steps")),
+    train("plays one game more", {"test_train"},
+          ("    return made", "    return made + play_game(env)[2]")),
+    train("returns what it was asked for", {"test_train"}, ("return made", "return steps")),
+    train("returns nothing", {"test_train"}, ("    return made", "    return")),
+]  # fmt: skip

@@ -10,16 +10,20 @@ import sys
 import psutil
 import pytest
 from grading import ROOT, Course, grade_in_process, reference_answers
-from mutants import SERVE_AND_LEARN
+from mutants import PONG, SERVE_AND_LEARN
 
-LESSON = "01-serve-and-learn"
+MUTANTS = {"01-serve-and-learn": SERVE_AND_LEARN, "02-pong": PONG}
+FULL_MARKS = {"01-serve-and-learn": 22, "02-pong": 22}
+STUB_SAYS = {
+    "01-serve-and-learn": "run_one_episode raised NotImplementedError",
+    "02-pong": "play_game raised NotImplementedError",
+}
 LONG = int(os.environ.get("AUTOGRADES", "1"))
-FULL_MARKS = 22
 
 
-@pytest.fixture(scope="module")
-def a_course(tmp_path_factory, ray_cluster):
-    return Course(tmp_path_factory.mktemp("course"), LESSON)
+@pytest.fixture(scope="module", params=MUTANTS)
+def a_course(request, tmp_path_factory, ray_cluster):
+    return Course(tmp_path_factory.mktemp("course"), request.param)
 
 
 def test_lessons_are_what_solutions_generate():
@@ -34,10 +38,10 @@ def test_lessons_are_what_solutions_generate():
 @pytest.mark.parametrize("attempt", range(LONG))
 def test_the_reference_answer_gets_full_marks(a_course, attempt):
     """Does plain `nbgrader autograde` give a right answer all points, in a minute?"""
-    a_course.submit(f"right{attempt}", reference_answers(LESSON))
+    a_course.submit(f"right{attempt}", reference_answers(a_course.assignment))
     graded = a_course.grade(f"right{attempt}")
     print(f"attempt {attempt}: {graded.total} points in {graded.seconds:.0f} s")
-    assert graded.total == FULL_MARKS, graded.said
+    assert graded.total == FULL_MARKS[a_course.assignment], graded.said
 
 
 def test_the_stub_gets_nothing(a_course):
@@ -46,12 +50,14 @@ def test_the_stub_gets_nothing(a_course):
     graded = a_course.grade("stub")
     assert graded.total == 0
     feedback = re.sub(r"<[^>]*>", "", a_course.feedback("stub"))
-    assert "run_one_episode raised NotImplementedError" in feedback
+    assert STUB_SAYS[a_course.assignment] in feedback
     # Their own cells may show a traceback, a hidden test's must not: grading.py is in each of those.
-    for secret in ("HIDDEN TESTS", "Exam(globals()", "Orchard", "grading.py", "exam.require"):
+    for secret in ("HIDDEN TESTS", "Exam(globals()", "Orchard", "Lottery", "grading.py",
+                   "exam.require"):  # fmt: skip
         assert secret not in feedback, f"feedback shows {secret!r}"
 
 
+@pytest.mark.parametrize("a_course", ["01-serve-and-learn"], indirect=True)
 def test_a_hanging_answer_is_stopped(a_course):
     """Does an endless loop cost its points, and not the grader's evening?"""
     a_course.submit("hangs", {"run_one_episode": "def run_one_episode(env):\n    while True: pass"})
@@ -60,14 +66,21 @@ def test_a_hanging_answer_is_stopped(a_course):
     assert "took longer" in graded.said["test_calls"]
 
 
-@pytest.mark.parametrize("mutant", SERVE_AND_LEARN, ids=lambda mutant: mutant.name)
-def test_a_wrong_answer_loses_its_points(mutant, ray_cluster):
+@pytest.mark.parametrize(
+    "lesson, mutant",
+    [
+        pytest.param(lesson, mutant, id=f"{lesson}-{mutant.name}")
+        for lesson, mutants in MUTANTS.items()
+        for mutant in mutants
+    ],
+)
+def test_a_wrong_answer_loses_its_points(lesson, mutant, ray_cluster):
     """Does each mistake lose the points it should, and only those?"""
     # A mistake that does not touch learning leaves the server to learn, which takes its time: the
     # long form waits for it.
     skip = set() if LONG > 1 or "test_learning" in mutant.loses else {"test_learning"}
-    answers = mutant.answers(reference_answers(LESSON))
-    points, said = grade_in_process(LESSON, answers, frozenset(skip))
+    answers = mutant.answers(reference_answers(lesson))
+    points, said = grade_in_process(lesson, answers, frozenset(skip))
     lost = {grade_id for grade_id, earned in points.items() if not earned}
     assert lost == mutant.loses, said
     assert all(said[grade_id] for grade_id in lost), "a lost point comes with a reason"

@@ -11,6 +11,7 @@ with any kind of colour vision tell apart; every picture is legible at 800 pixel
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -302,10 +303,155 @@ def episode() -> Picture:
     return p
 
 
+def pong_observation() -> Picture:
+    """The court of Pong, and which of its lengths the eight numbers of an observation are."""
+    p = Picture(56)
+
+    def at(x, y):  # from pixels of the court
+        return 6 + x / 10, 49 - y / 10
+
+    def mark(number, x, y, colour):
+        face = dict(facecolor=PAPER, edgecolor=colour, linewidth=1.3, zorder=3)
+        p.axes.add_patch(Circle((x, y), 1.55, **face))
+        p.text(x, y - 0.05, str(number), 8.6, colour, weight="bold", zorder=4)
+
+    def dots(*points, colour=GREY):
+        p.axes.plot(*zip(*points), color=colour, linewidth=1.0, linestyle=(0, (1.5, 2)))
+
+    left, top = at(0, 0)
+    right, bottom = at(640, 400)
+    p.rectangle(left, bottom, right - left, top - bottom, pale(BLUE, 0.06), GREY)
+    dots(at(320, 0), at(320, 400))
+    for share, words in ((-1, "−1"), (0, "0"), (1, "1")):
+        x, y = at(320 + 320 * share, 200 + 200 * share)
+        p.text(x, top + 1.7, words, 8, GREY)
+        p.text(left - 1.7, y, words, 8, GREY)
+
+    ball, meets, own, other = (230, 90), (604, 277), (615, 345), (25, 170)
+    for (x, y), colour in ((own, GREEN), (other, ORANGE)):
+        p.rectangle(*at(x - 5, y + 30), 1, 6, colour)
+    dots(at(ball[0], 0), at(*ball))
+    dots(at(0, ball[1]), at(*ball))
+    mark(0, *at(ball[0], 36), BLUE)
+    mark(1, *at(112, ball[1]), BLUE)
+    dots(at(*ball), at(*meets), colour=BLUE)
+    p.circle(*at(*ball), 0.9, BLUE)
+    # Speed: the shadow of a step's way along the floor; slope: how steep it is.
+    x, y = 390, ball[1] + (390 - ball[0]) / 2
+    p.arrow(at(*ball), at(x, y), BLUE, width=2.2)
+    p.arrow(at(ball[0] + 6, ball[1]), at(x, ball[1]), BLUE)
+    p.arrow(at(x, ball[1]), at(x, y - 4), BLUE)
+    mark(2, *at((ball[0] + x) / 2, ball[1] - 24), BLUE)
+    mark(3, *at(x + 26, (ball[1] + y) / 2), BLUE)
+    mark(5, *at(other[0] + 32, other[1]), ORANGE)
+    mark(4, *at(own[0] - 38, own[1]), GREEN)
+    # To the right of the court: the two differences.
+    for number, target, x in ((7, meets[1], 660), (6, ball[1], 696)):
+        start = meets[0] if number == 7 else ball[0]
+        dots(at(start, target), at(x, target), colour=VERMILION)
+        p.arrow(at(x, own[1]), at(x, target), VERMILION, width=2)
+        mark(number, *at(x, (own[1] + target) / 2), VERMILION)
+    dots(at(own[0], own[1]), at(696, own[1]), colour=VERMILION)
+    p.text(*at(25, 232), "opponent", 7.8, ORANGE, ha="left")
+    p.text(*at(545, 388), "policy", 7.8, GREEN)
+
+    for row, (number, colour, what) in enumerate(
+        (
+            (0, BLUE, "ball x"),
+            (1, BLUE, "ball y"),
+            (2, BLUE, "ball's speed"),
+            (3, BLUE, "ball's slope"),
+            (4, GREEN, "own paddle y"),
+            (5, ORANGE, "opponent's y"),
+            (6, VERMILION, "from own paddle\nto the ball"),
+            (7, VERMILION, "from own paddle to\nwhere it is heading"),
+        )
+    ):
+        y = 47.5 - 5.4 * row
+        mark(number, 81, y, colour)
+        p.text(83.6, y, what, 7.8, ha="left")
+    p.text(
+        50, 4.4,
+        "Positions count from the court's middle, in halves of the court: −1 is the left or upper "
+        "edge, 1 the right or lower one.",
+        8, GREY,
+    )  # fmt: skip
+    return p
+
+
+def pong_servers() -> Picture:
+    """Browser, web server, policy server, learner: what goes where in one step of Pong."""
+    p = Picture(58)
+    p.panel(1.5, 22, 23, 34.5, GREEN, "Browser")
+    p.rectangle(4, 36.5, 18, 11.25, pale(BLUE, 0.1), GREY)
+    p.rectangle(5, 41, 0.6, 3.4, ORANGE)
+    p.rectangle(20.4, 38.6, 0.6, 3.4, GREEN)
+    p.circle(14, 43.6, 0.5, BLUE)
+    p.text(7.6, 39.2, "you", 7.6, ORANGE)
+    p.text(17.3, 46, "policy", 7.6, GREEN)
+    p.text(13, 31.7, "moves the ball,\ndraws it, counts", 8.4)
+    p.text(13, 26, "60 pictures and\n20 decisions a second", 7.6, GREY)
+
+    p.panel(39.5, 22, 15.5, 34.5, PURPLE, "Web server")
+    p.text(47.25, 45.2, "pong_web_\nserver.py", 8.2, family="DejaVu Sans Mono")
+    p.text(47.25, 36.8, "hands out the\npage, passes\nits questions on", 8.2)
+    p.text(47.25, 26, "port 3000", 8.4, GREY)
+
+    p.panel(69, 22, 29.5, 34.5, BLUE, "Policy server")
+    p.text(83.75, 46.6, "simple_policy_server.py", 8.2, family="DejaVu Sans Mono")
+    p.box(71, 33.6, 11.5, 9.4, "policy:\nacts", BLUE, 8.6)
+    p.box(85, 33.6, 11.5, 9.4, "learner:\nlearns", ORANGE, 8.6)
+    p.arrow((82.7, 36.4), (84.8, 36.4), BLUE)
+    p.arrow((84.8, 40.2), (82.7, 40.2), ORANGE)
+    p.text(83.75, 29.8, "what was seen, done and paid\ngoes in, newer weights come back", 7.4, GREY)
+    p.text(83.75, 25, "port 8900", 8.4, GREY)
+
+    for start, end, middle in ((24.9, 39.1, 32), (55.4, 68.6, 62)):
+        p.arrow((start, 41), (end, 41), GREEN, width=2)
+        p.text(middle, 45, "8 numbers,\nreward", 8, GREEN)
+        p.arrow((end, 34), (start, 34), BLUE, width=2)
+        p.text(middle, 30.2, "action and\nits values", 8, BLUE)
+
+    p.panel(1.5, 1.5, 53.5, 16, GREEN, "Rollouts")
+    p.text(3.4, 9.6, "do_rollouts.py", 8.2, ha="left", family="DejaVu Sans Mono")
+    p.text(21.5, 9.6, "the same game with a scripted opponent:", 8.4, ha="left")
+    p.text(21.5, 5.6, "no drawing, no waiting, game after game", 8.4, ha="left")
+    p.arrow((55.4, 11), (77, 21.6), GREEN, width=2)
+    p.arrow((81, 21.6), (55.4, 6.4), BLUE, width=2)
+    p.text(85.5, 13, "straight to the policy\nserver, as fast as\nthe learner can learn", 8, GREY)
+    return p
+
+
+def learning() -> Picture:
+    """The learning curve of a real run; what was measured stands in learning.json."""
+    run = json.loads((IMAGES / "learning.json").read_text())
+    steps, shares = np.array(run["points"]).T
+    p = Picture(48)
+    axes = p.figure.add_axes((0.09, 0.15, 0.88, 0.78))
+    axes.plot(steps, 100 * shares, ".-", color=BLUE, linewidth=1.8, markersize=7)
+    axes.axhline(50, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(steps[-1], 51, "as good as the opponent", fontsize=8.5, color=GREY, ha="right")
+    axes.axhline(100 * run["random"], color=VERMILION, linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(
+        steps[-1], 100 * run["random"] + 1, "random actions", fontsize=8.5,
+        color=AS_WORDS[VERMILION], ha="right",
+    )  # fmt: skip
+    axes.set_xlabel("env steps of training", fontsize=9.5, color=INK)
+    axes.set_ylabel("points won, in %", fontsize=9.5, color=INK)
+    axes.set(xlim=(0, None), ylim=(0, max(60, 5 + 100 * shares.max())))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.tick_params(labelsize=8.5, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    return p
+
+
 PICTURES: dict[str, Callable[[], Picture]] = {
     "dqn": dqn,
     "client_server": client_server,
     "episode": episode,
+    "pong_observation": pong_observation,
+    "pong_servers": pong_servers,
+    "learning": learning,
 }
 
 
