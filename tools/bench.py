@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import psutil
+from playwright.sync_api import sync_playwright
 
 from serving.testing import RunningServer, evaluate, frozen_policy
 from tools.bench_players import make_env
@@ -42,12 +43,14 @@ from tools.bench_players import make_env
 ROOT = Path(__file__).resolve().parents[1]
 PLAYERS = ROOT / "tools" / "bench_players.py"
 ROLLOUTS = ROOT / "serving" / "do_rollouts.py"
+WEB_SERVER = ROOT / "serving" / "pong_web_server.py"
 START_RAY = ROOT / "tools" / "start-ray.sh"
-PARTS = ("start", "cartpole", "pong", "rollouts", "busy", "beside")
+PARTS = ("start", "cartpole", "pong", "rollouts", "page", "busy", "beside")
 MARK = "ONLINE_LEARNING_KIT_BENCH"  # environment variable that everything started here inherits
 TARGET = 195.0
 LEARNER_PATIENCE = 60.0  # seconds
 MOST_SECONDS = 90.0  # for one seed of CartPole
+CHROMIUM = "/usr/bin/chromium"
 PONG_STEPS = 60_000
 MOST_PONG_SECONDS = 400.0
 MOST_PEER_SECONDS = 400.0
@@ -78,6 +81,7 @@ class Figures:
     cartpole: list[dict] = field(default_factory=list)  # a seed each
     pong: list[dict] = field(default_factory=list)  # a seed each
     rollouts: dict | None = None  # steps/s by number of workers
+    page: dict | None = None
     ray29_cartpole: dict | None = None
     sb3_cartpole: list[dict] = field(default_factory=list)
     busy: dict | None = None
@@ -188,6 +192,11 @@ class Bench:
             ]
         if "rollouts" in parts:
             items.append(Item("rollouts from one and two workers", 60, self.rollouts))
+        if "page" in parts:
+            if Path(CHROMIUM).exists():
+                items.append(Item("Pong in the browser", 25 + options.seconds, self.page))
+            else:
+                self.skipped.append(f"not measured in a browser: there is no {CHROMIUM}")
         if "busy" in parts:
             items.append(Item("steps/s while the learner is busy", 15 + options.seconds, self.busy))
         if {"cartpole", "busy"} & set(parts) and self.peer("ray29", "ray29_cartpole.py"):
@@ -268,6 +277,39 @@ class Bench:
                 rate = float(re.search(r"\(([\d,]+) steps/s\)", done.stdout)[1].replace(",", ""))
                 rates[workers] = max(rate, rates.get(workers, 0.0))
         self.figures.rollouts = rates
+
+    def page(self) -> None:
+        """Decisions of the Pong page, asked over HTTP, while rollouts keep the learner busy."""
+        with RunningServer(8, 3) as server, contextlib.ExitStack() as stack:
+            self.wait_for_learning_from(server, stack)
+            web_server = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, WEB_SERVER, "--port=0", f"--policy-server={server.address}"],
+                    stdout=subprocess.PIPE, text=True,
+                )
+            )  # fmt: skip
+            stack.callback(web_server.terminate)
+            address = web_server.stdout.readline().split()[-1]
+            browser = stack.enter_context(sync_playwright()).chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"]
+            )
+            stack.callback(browser.close)
+            page = browser.new_page()
+            page.goto(address)
+            page.click("[data-mode=demo]")
+            page.click("#overlay-button")
+            page.wait_for_timeout(1000 * self.options.seconds)
+            found = page.evaluate("({...document.getElementById('latency').dataset})")
+            self.figures.page = {name: float(value) for name, value in found.items() if value}
+
+    def wait_for_learning_from(self, server: RunningServer, stack: contextlib.ExitStack) -> None:
+        """Starts rollouts, which end with `stack`, and waits until the learner is busy."""
+        rollouts = subprocess.Popen(
+            [sys.executable, ROLLOUTS, f"--policy-server={server.address}", "--quiet"]
+        )
+        stack.callback(rollouts.wait)
+        stack.callback(rollouts.kill)
+        self.wait_for_learning(server)
 
     def busy(self) -> None:
         """One training client, at Ray 2.9.3's ratio of one update for four steps."""
@@ -399,6 +441,11 @@ class Bench:
             yield Row("rollouts from two Ray workers beside one",
                       f"{two / one:.2f} times ({two:,.0f} and {one:,.0f} steps/s)",
                       "more than 1", two > one)  # fmt: skip
+        if figures.page:
+            yield Row("browser decision, there and back, learner busy, p99",
+                      f"{figures.page['p99']:.1f} ms (p50 {figures.page['p50']:.1f} ms, "
+                      f"{figures.page['fps']:.0f} frames/s)",
+                      "at most 20 ms", figures.page["p99"] <= 20)  # fmt: skip
         if figures.busy:
             yield from self.busy_rows()
         if figures.beside:
