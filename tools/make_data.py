@@ -61,19 +61,6 @@ PLAYERS = {
     "fair": Skill(error=60.0, aim=0.8, explore=0.05),
     "clumsy": Skill(error=150.0, aim=0.5, explore=0.10),
 }
-RANDOM_STEPS` steps
-    """
-
-    error: float
-    aim: float
-    explore: float
-
-
-PLAYERS = {
-    "clumsy": Skill(error=150.0, aim=0.5, explore=0.10),
-    "fair": Skill(error=60.0, aim=0.8, explore=0.05),
-    "good": Skill(error=30.0, aim=0.8, explore=0.05),
-}
 RANDOM_STEPS = 12
 SLACK = COURT.paddle_speed / 2  # pixels off that no move makes better
 
