@@ -12,6 +12,7 @@ import time
 import uuid
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -199,6 +200,7 @@ class EpisodeBook:
         self.acted = 0  # complete steps the policy took in training episodes: pacing counts them
         self.untaken = 0  # steps of training episodes that take_experience() has still to hand over
         self.episodes = 0  # training episodes that have ended
+        self.on_ended: Callable[[Episode], None] = lambda episode: None  # training episodes only
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._to_take: dict[str, Episode] = {}
 
@@ -383,6 +385,7 @@ class EpisodeBook:
             self.episodes += 1
             self.returns.append(episode.total)
             self._to_take[episode.id] = episode
+            self.on_ended(episode)
 
 
 def _columns(steps: list[LoggedStep]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
