@@ -85,6 +85,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--stop-with-stdin", action="store_true",
         help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 
+    add_learning_options(parser)
+    return parser.parse_args(arguments)
+
+
+def add_learning_options(parser: argparse.ArgumentParser) -> None:
+    """What --run offers to be set."""
     learning = parser.add_argument_group("learning (for --run=DQN; the defaults suit small tasks)")
     add = learning.add_argument
     add("--updates-per-step", type=float, metavar="R",
@@ -102,7 +108,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="learn from the policy's own steps together with so many before (default: 5000)")  # fmt: skip
     add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
     add("--seed", type=int, help="of the first weights, exploration and replay draws")
-    return parser.parse_args(arguments)
 
 
 def settings_from(options: argparse.Namespace):
