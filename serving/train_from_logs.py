@@ -224,6 +224,18 @@ class Trainer:
             algorithm.counters.consumed = algorithm.counters.acted = 0
         return algorithm
 
+    def processes(self) -> list[int]:
+        """The env runners' process ids; raises StartError if Ray does not start them."""
+        started = self.algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: os.getpid(), local_env_runner=False, timeout_seconds=SECONDS_TO_START
+        )
+        if len(started) < self.options.num_env_runners:
+            raise StartError(
+                f"Ray has started {len(started)} of {self.options.num_env_runners} env runners "
+                f"within {SECONDS_TO_START:.0f} s"
+            )
+        return started
+
     def train(self, shards: list[str]) -> Result:
         """Learns from all passes, and saves."""
         from tensorboardX import SummaryWriter
@@ -355,6 +367,9 @@ def run(options: argparse.Namespace) -> Result:
         logging.getLogger("ray.rllib.utils.actor_manager").setLevel(logging.CRITICAL)
         trainer = Trainer(options, settings)
         try:
+            processes = trainer.processes()
+            if not options.quiet:
+                print(f"read by processes {', '.join(map(str, processes))}", flush=True)
             return trainer.train(shards)
         except KeyboardInterrupt:
             trainer.save()

@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """The players of tools/bench.py: each is a process of its own, as a student's notebook is.
 
-    python tools/bench_players.py learn | train | evaluate | echo
+    python tools/bench_players.py learn | train | evaluate | echo | replay | ask
 
 A player says `ready` once it is imported, reads the address to play against from standard input,
-and prints what it has seen as one line of JSON. `train` plays until standard input is closed.
+and prints what it has seen as one line of JSON. `train` and `ask` go on until standard input is
+closed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import gymnasium as gym
 import numpy as np
 
 from serving.client import PolicyClient
+from serving.logs import Episode, read_log
 
 AVERAGED = 20  # episodes
 
@@ -69,10 +71,16 @@ def learn(client: PolicyClient, seed: int, seconds: float, target: float) -> dic
             "steps": steps, "mean": float(np.mean(returns[-AVERAGED:]))}  # fmt: skip
 
 
-def train(client: PolicyClient, seed: int) -> dict:
-    """Plays and trains until nobody listens any more."""
+def nobody_listens() -> threading.Event:
+    """Is set when standard input is closed."""
     closed = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+    return closed
+
+
+def train(client: PolicyClient, seed: int) -> dict:
+    """Plays and trains until nobody listens any more."""
+    closed = nobody_listens()
     env, steps = make_env(), 0
     env.reset(seed=seed)
     while not closed.is_set():
@@ -89,6 +97,33 @@ def evaluate(client: PolicyClient, seed: int, seconds: float) -> dict:
     while time.perf_counter() - started < seconds:
         play(client, env, False, waits)
     return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
+
+
+def ask(client: PolicyClient, size: int) -> dict:
+    """An evaluation client that asks for an action, and again, until nobody listens any more."""
+    closed, waits = nobody_listens(), []
+    observation, episode_id = np.zeros(size), client.start_episode(training_enabled=False)
+    while not closed.is_set():
+        asked = time.perf_counter()
+        client.get_action(episode_id, observation)
+        waits.append(time.perf_counter() - asked)
+    return quantiles(waits)
+
+
+def replay(client: PolicyClient, episodes: list[Episode], times: int) -> dict:
+    """The plain loop of a student who replays a log."""
+    steps, started, used = 0, time.perf_counter(), time.process_time()
+    for _ in range(times):
+        for episode in episodes:
+            episode_id = client.start_episode()
+            for step in episode:
+                client.log_action(episode_id, step["obs"], step["action"])
+                client.log_returns(episode_id, step["reward"])
+            client.end_episode(episode_id, episode[-1]["obs"])
+            steps += len(episode)
+    seconds = time.perf_counter() - started
+    return {"steps": steps, "seconds": seconds, "steps_per_second": steps / seconds,
+            "cpu_us_per_step": 1e6 * (time.process_time() - used) / steps}  # fmt: skip
 
 
 def echo(address: str, seconds: float) -> dict:
@@ -115,11 +150,15 @@ def quantiles(waits: list[float]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("role", choices=("learn", "train", "evaluate", "echo"))
+    parser.add_argument("role", choices=("learn", "train", "evaluate", "echo", "ask", "replay"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--target", type=float, default=195.0)
+    parser.add_argument("--size", type=int, default=8, help="of an observation")
+    parser.add_argument("--log", help="to replay")
+    parser.add_argument("--times", type=int, default=1, help="to replay it")
     options = parser.parse_args()
+    episodes = list(read_log(options.log)) if options.log else []
     print("ready", flush=True)
     address = sys.stdin.readline().strip()
     if not address:
@@ -130,6 +169,8 @@ def main() -> int:
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),
         "echo": lambda: echo(address, options.seconds),
+        "ask": lambda: ask(client, options.size),
+        "replay": lambda: replay(client, episodes, options.times),
     }
     print(json.dumps(roles[options.role]()), flush=True)
     return 0
