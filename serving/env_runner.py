@@ -232,6 +232,10 @@ class LogShardEnvRunner(ServedEpisodesEnvRunner):
             return Read([], is_last=True, error=str(error))
         return Read(episodes, is_last=True)
 
+    @override(ServedEpisodesEnvRunner)
+    def assert_healthy(self):
+        """Whether its shards can be read shows when they are read."""
+
     def _open(self, shard: str, first: int, may_be_cut_off: bool) -> Iterator[Episode]:
         """The shard from episode number `first` on."""
         if self._reading is not None and self._reading[:2] == (shard, first):

@@ -42,9 +42,10 @@ from serving.simple_policy_server import StartError, add_learning_options, setti
 
 PORTION = 2_000  # steps read at a time, about
 SAVE_EVERY = 30.0  # seconds
+EVENTS_EVERY = 1.0  # seconds, for TensorBoard
 PROBE_EVERY = 1.0  # seconds, for an env runner that died to be back
 MOST_DEATHS = 10  # of env runners in a row, with nothing read in between
-SECONDS_TO_START = 120.0  # for env runners
+SECONDS_TO_START = 300.0  # for env runners
 
 
 class Portion(NamedTuple):
@@ -72,6 +73,7 @@ class Pass:
         self._may_be_cut_off = may_be_cut_off
         self._to_do = deque(Portion(shard, 0) for shard in shards)
         self._asked: dict[int, Portion] = {}  # env runner -> what it is reading
+        self._next: dict[int, Portion] = {}  # env runner -> what follows, in a file it has open
         self._deaths_in_a_row = 0
         self._next_probe = 0.0
         self._last_sign = time.monotonic()
@@ -90,17 +92,19 @@ class Pass:
     def ask(self) -> None:
         """Gives everybody who is free something to read."""
         for runner in self._group.healthy_env_runner_ids():
-            if self._to_do and runner not in self._asked:
-                portion = self._asked[runner] = self._to_do.popleft()
-                self._group.foreach_env_runner_async(
-                    "sample",
-                    kwargs={
-                        **portion._asdict(),
-                        "most_steps": PORTION,
-                        "may_be_cut_off": self._may_be_cut_off,
-                    },
-                    remote_worker_ids=[runner],
-                )
+            if runner in self._asked or not (self._to_do or runner in self._next):
+                continue
+            portion = self._next.pop(runner, None) or self._to_do.popleft()
+            self._asked[runner] = portion
+            self._group.foreach_env_runner_async(
+                "sample",
+                kwargs={
+                    **portion._asdict(),
+                    "most_steps": PORTION,
+                    "may_be_cut_off": self._may_be_cut_off,
+                },
+                remote_worker_ids=[runner],
+            )
 
     def take(self, wait: float = 0.0) -> list:
         """The episodes that have come, as RLlib's; waits up to `wait` seconds for them. Raises
@@ -117,7 +121,7 @@ class Pass:
                 self.finished += 1
                 self._steps_of_finished += self._steps_of[shard]
             else:
-                self._to_do.appendleft(Portion(shard, first + len(read.episodes)))
+                self._next[runner] = Portion(shard, first + len(read.episodes))
             taken += read.episodes
             self._deaths_in_a_row, self._last_sign = 0, time.monotonic()
         self._look_after_the_dead()
@@ -125,6 +129,8 @@ class Pass:
 
     def _look_after_the_dead(self) -> None:
         healthy = set(self._group.healthy_env_runner_ids())
+        for runner in set(self._next) - healthy:
+            self._to_do.appendleft(self._next.pop(runner))
         for runner in set(self._asked) - healthy:
             self._to_do.appendleft(self._asked.pop(runner))
             self.deaths, self._deaths_in_a_row = self.deaths + 1, self._deaths_in_a_row + 1
@@ -145,7 +151,7 @@ class Progress:
     def __init__(self, passes: int, quiet: bool):
         self._passes = passes
         self._bar = tqdm(
-            total=1,
+            total=10**9,  # until it is known
             disable=quiet,
             mininterval=0.5,
             bar_format="{percentage:3.0f}%|{bar:20}| {desc}, {remaining} left",
@@ -153,15 +159,16 @@ class Progress:
 
     def show(self, number: int, reading: Pass, steps: int, learned: int, algorithm) -> None:
         """number: of the pass, from 1; steps: read in all passes."""
+        self._bar.set_description_str(
+            f"pass {number} of {self._passes}: {reading.episodes:,} episodes, {steps:,} steps read, "
+            f"{learned:,} learned from, {algorithm.updates_per_second:,.0f} updates/s",
+            refresh=False,
+        )
         expected = reading.expected_steps
         if expected is not None:
             left = (self._passes - number) * expected + max(0, expected - reading.steps)
             self._bar.total = max(steps + left, 1)
-            self._bar.n = max(0, learned)
-        self._bar.set_description_str(
-            f"pass {number} of {self._passes}: {reading.episodes:,} episodes, {steps:,} steps read, "
-            f"{learned:,} learned from, {algorithm.updates_per_second:,.0f} updates/s"
-        )
+        self._bar.update(max(0, learned) - self._bar.n)
 
     def close(self) -> None:
         self._bar.close()
@@ -247,7 +254,18 @@ class Trainer:
         reading_seconds, updates = 0.0, algorithm.counters.updates
         events = SummaryWriter(self.configure.log_dir, flush_secs=2)
         progress = Progress(self.options.passes, self.options.quiet)
-        next_save = time.monotonic() + SAVE_EVERY
+        next_save, next_events = started + SAVE_EVERY, started
+
+        def now_and_then() -> None:
+            nonlocal next_save, next_events
+            algorithm.metrics.reduce()
+            if time.monotonic() > next_events:
+                next_events = time.monotonic() + EVENTS_EVERY
+                write_events(events, algorithm)
+            if time.monotonic() > next_save:
+                self.save()
+                next_save = time.monotonic() + SAVE_EVERY
+
         try:
             for number in range(1, self.options.passes + 1):
                 reading = Pass(algorithm.env_runner_group, shards, self.options.may_be_cut_off)
@@ -255,17 +273,14 @@ class Trainer:
                 for _ in self._rounds(reading):
                     so_far = steps + reading.steps
                     progress.show(number, reading, so_far, so_far - algorithm.owed, algorithm)
-                    write_events(events, algorithm)
-                    if time.monotonic() > next_save:
-                        self.save()
-                        next_save = time.monotonic() + SAVE_EVERY
+                    now_and_then()
                 episodes, steps = episodes + reading.episodes, steps + reading.steps
                 deaths += reading.deaths
                 reading_seconds += time.monotonic() - began
             while algorithm.owed:
                 algorithm.training_step(0.5)
                 progress.show(number, reading, steps, steps - algorithm.owed, algorithm)
-                write_events(events, algorithm)
+                now_and_then()
         finally:
             progress.close()
             events.close()
@@ -285,7 +300,6 @@ class Trainer:
             algorithm.take_over(episodes)
             if algorithm.owed:
                 algorithm.training_step(0.02 if episodes else 0.2)
-            algorithm.metrics.reduce()
             yield
 
     def save(self) -> None:
@@ -358,13 +372,17 @@ def run(options: argparse.Namespace) -> Result:
         warnings.simplefilter("ignore")
         if not options.quiet:
             print(f"{len(shards)} shards; waiting for Ray ...", flush=True)
+        # Ray's core fears for the arguments of env runners it may have to start again; RLlib keeps
+        # them.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         from serving.ray_cluster import attach_ray
 
         # The env runners find this package where it lies here.
         path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
         attach_ray(options.ray_address, runtime_env={"env_vars": path})
-        # It would report every death with a traceback; we replace the dead, and count.
-        logging.getLogger("ray.rllib.utils.actor_manager").setLevel(logging.CRITICAL)
+        # They would report every death with a traceback; we replace the dead, and count.
+        for name in ("utils.actor_manager", "env.env_runner_group", "algorithms.algorithm_config"):
+            logging.getLogger(f"ray.rllib.{name}").setLevel(logging.CRITICAL)
         trainer = Trainer(options, settings)
         try:
             processes = trainer.processes()
