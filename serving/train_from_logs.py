@@ -41,6 +41,7 @@ from serving.settings import RUNS
 from serving.simple_policy_server import StartError, add_learning_options, settings_from
 
 PORTION = 2_000  # steps read at a time, about
+READING = "reading"  # RLlib asks env runners for other things, too
 SAVE_EVERY = 30.0  # seconds
 EVENTS_EVERY = 1.0  # seconds, for TensorBoard
 PROBE_EVERY = 1.0  # seconds, for an env runner that died to be back
@@ -98,6 +99,7 @@ class Pass:
             self._asked[runner] = portion
             self._group.foreach_env_runner_async(
                 "sample",
+                tag=READING,
                 kwargs={
                     **portion._asdict(),
                     "most_steps": PORTION,
@@ -110,7 +112,7 @@ class Pass:
         """The episodes that have come, as RLlib's; waits up to `wait` seconds for them. Raises
         LogError if a shard is not as it should be, StartError if the env runners keep dying."""
         taken = []
-        for runner, read in self._group.fetch_ready_async_reqs(timeout_seconds=wait):
+        for runner, read in self._group.fetch_ready_async_reqs(tags=READING, timeout_seconds=wait):
             shard, first = self._asked.pop(runner)
             if read.error:
                 raise LogError(read.error)

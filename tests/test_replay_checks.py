@@ -35,8 +35,8 @@ def mutant(name: str, loses: set[str], *replace: tuple[str, str]) -> Mutant:
 
 
 REPLAYS = [
-    mutant("leaves out the first step", {"steps", "rewards", "result"}, (STEP, "for step in episode[1:]:")),
-    mutant("drops the last step", {"steps", "rewards", "result"}, (STEP, "for step in episode[:-1]:")),
+    mutant("leaves out the first step", ALL, (STEP, "for step in episode[1:]:")),
+    mutant("drops the last step", ALL, (STEP, "for step in episode[:-1]:")),
     mutant("logs every second step", {"steps", "rewards", "result"}, (STEP, "for step in episode[::2]:")),
     mutant("logs every step twice", {"steps", "rewards"}, (LOG, lines(LOG, PAY, LOG, indent=12))),
     mutant("asks for actions instead", {"steps"}, (LOG, 'client.get_action(episode_id, step["obs"])')),
@@ -64,7 +64,7 @@ REPLAYS = [
     mutant("logs whole rewards only", {"rewards"}, ('step["reward"])', 'int(step["reward"]))')),
     mutant("one episode for all", MOST, (EPISODE, lines(START, EPISODE, indent=4)),
            ("        " + START + "\n", ""), ("        " + END + "\n", ""),
-           ("    return steps", lines(END, "return steps", indent=4))),
+           ("    return steps", "    " + lines(END, "return steps", indent=4))),
     mutant("an episode for every step", MOST, (LOG, lines(START, LOG, indent=12)),
            (PAY, lines(PAY, END, indent=12)), ("        " + END + "\n    return", "    return")),
     mutant("never ends an episode", {"steps", "rewards", "endings"}, (END, "pass")),
