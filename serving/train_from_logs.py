@@ -156,6 +156,7 @@ class Progress:
             total=10**9,  # until it is known
             disable=quiet,
             mininterval=0.5,
+            miniters=0,
             bar_format="{percentage:3.0f}%|{bar:20}| {desc}, {remaining} left",
         )
 
@@ -412,7 +413,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped early")
         return 130
-    died = f"; {result.deaths} env runners died and were replaced" if result.deaths else ""
+    died = f", though env runners died {result.deaths} times" if result.deaths else ""
     print(
         f"read {result.episodes:,} episodes, {result.steps:,} steps, in {result.reading:.1f} s "
         f"({result.steps / max(result.reading, 1e-3):,.0f} steps/s){died}; {result.updates:,} "

@@ -121,15 +121,25 @@ def test_an_env_runner_that_is_killed_is_replaced(train, tmp_path):
     log = check_log(LARGE)
     # So little is remembered that reading has to wait for learning all the time.
     run = train(tmp_path / "shards" / "*.gz", "--updates-per-step=0.1", "--replay-capacity=4000")
-    processes = run.wait_for(r"read by processes (\d+), (\d+)", 300)
+    processes = [int(n) for n in run.wait_for(r"read by processes (\d+), (\d+)", 300).groups()]
     run.wait_for(r" [1-9][\d,]* episodes", 300)
-    for process in map(int, processes.groups()):
+    # One that is stopped is asked for a portion and does not answer: there it dies.
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    stopped_at = len(run.lines)
+    deadline = time.monotonic() + 300
+    while not any(
+        re.search(r" (\S+) steps read, \1 learned from", line) for line in run.lines[stopped_at:]
+    ):
+        assert time.monotonic() < deadline, run.said
+        time.sleep(0.05)
+    time.sleep(1.0)
+    assert run.process.poll() is None, run.said
+    for process in processes:
         os.kill(process, signal.SIGKILL)
-        time.sleep(1.0)
-        assert run.process.poll() is None, run.said
     assert run.result(900) == 0, run.said
     assert f"read {log.episodes} episodes, {log.steps:,} steps" in run.said
-    assert re.search(r"[1-9] env runners died and were replaced", run.said)
+    assert "though env runners died" in run.said
     assert "Traceback" not in run.said
     meta, _ = checkpoints.read(checkpoints.newest(tmp_path / "pong"))
     assert (meta.counters.episodes, meta.counters.env_steps) == (log.episodes, log.steps)
