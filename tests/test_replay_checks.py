@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import free_port
-from grading import reference_answers
+from grading import grade_in_process, reference_answers
 from mutants import Mutant, lines
 from test_client import ACTIONS, SIZE, Served
 
@@ -147,6 +147,21 @@ def test_what_a_lesson_shows(served, reference, capsys):
     said = capsys.readouterr().out
     assert "✗ the function returns how many steps there were" in said
     assert "replay returned None, expected 41" in said
+
+
+def test_the_lesson_grades_itself(ray_cluster, reference):
+    """Does the reference answer get full marks, learning from the large log among them?"""
+    points, said = grade_in_process(LESSON, reference)
+    assert sum(points.values()) == 23, said
+
+
+def test_the_stub_gets_nothing(ray_cluster, reference):
+    """Does an untouched lesson get 0 points, and end soon?"""
+    stub = "def {}(*arguments): raise NotImplementedError('replace this line with your own code')"
+    answers = {name: stub.format(name) for name in reference}
+    points, said = grade_in_process(LESSON, answers)
+    assert sum(points.values()) == 0
+    assert "replay raised NotImplementedError: replace this line" in said["test_steps"]
 
 
 def test_the_lesson_is_complete():
