@@ -21,6 +21,7 @@ from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import (
@@ -145,6 +146,7 @@ class OnlineDQN(DQN):
         self.loss = self.mean_value = None
         self.updates_per_second = 0.0
         self.on_round: Callable[[], None] = lambda: None  # called after each round of updates
+        self.is_stopping: Callable[[], bool] = lambda: False  # takes over all there is, to save it
         self._rng = np.random.default_rng(settings.seed)
 
     @override(DQN)
@@ -236,8 +238,18 @@ class OnlineDQN(DQN):
             self.set_state(pickle.load(file))
 
     def _take_over(self, wait: float) -> bool:
-        """Moves experience from the env runner into the replay; False if there was none."""
+        """Moves experience from the env runner into the replay; False if there was none. What is
+        still owed to logged steps must not be forgotten before: there the env runner waits."""
+        owed = self.owed_logged / self.settings.updates_per_step
+        if owed > self.settings.replay_capacity and not self.is_stopping():
+            return False
         episodes = self.env_runner.sample(wait=wait)
+        self.take_over(episodes)
+        self.counters.consumed = self.env_runner.consumed
+        return bool(episodes)
+
+    def take_over(self, episodes: list[SingleAgentEpisode]) -> None:
+        """Moves (chunks of) episodes into the replay, and counts what is owed to them."""
         counters = self.counters
         for episode in episodes:
             logged = episode.extra_model_outputs[LOGGED].data
@@ -261,8 +273,6 @@ class OnlineDQN(DQN):
             else:
                 counters.acted += steps
                 self.owed_acted += owed
-        counters.consumed = self.env_runner.consumed
-        return bool(episodes)
 
     @property
     def _memory(self) -> int:

@@ -13,9 +13,11 @@ their episode, so a step costs one round trip or less.
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import socket
 import threading
+from array import array
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -24,6 +26,7 @@ import numpy as np
 from serving.policy import PolicySnapshot
 from serving.protocol import (
     ERRORS,
+    LARGEST_NUMBER,
     POLICY_SERVER_PORT,
     Action,
     EndEpisode,
@@ -75,20 +78,31 @@ _decoders = {
 class _Pending:
     """What happened in an open episode since its last request."""
 
-    __slots__ = ("acted", "reward", "steps")
+    __slots__ = ("acted", "reward", "room", "steps")
 
     def __init__(self):
         self.acted = False  # whether there is an action that a reward could belong to
         self.reward: float | None = None
         self.steps: list[LoggedStep] = []
+        self.room = BLOCK_NUMBERS  # observation numbers that still fit into the block
+
+    def add(self, step: LoggedStep) -> None:
+        self.steps.append(step)
+        self.room -= len(step.observation)
+        self.acted = True
+
+    @property
+    def is_full(self) -> bool:
+        return self.room <= 0 or len(self.steps) >= BLOCK_STEPS
 
     def take(self) -> dict:
         taken = {"reward": self.reward, "steps": self.steps}
-        self.reward, self.steps = None, []
+        self.reward, self.steps, self.room = None, [], BLOCK_NUMBERS
         return taken
 
     def put_back(self, taken: dict) -> None:
         self.reward, self.steps = taken["reward"], taken["steps"]
+        self.room = BLOCK_NUMBERS - sum(len(step.observation) for step in self.steps)
 
 
 class PolicyClient:
@@ -162,7 +176,11 @@ class PolicyClient:
         return answer.action
 
     def log_action(self, episode_id: str, observation, action) -> None:
-        """Tells the server which action somebody else took on `observation`."""
+        """Tells the server which action somebody else took on `observation`.
+
+        Logged steps travel in blocks of some hundred. If the server refuses one of them, the error
+        comes with its block, and names the step; the episode cannot go on without it.
+        """
         numbers = _numbers(observation, "log_action")
         try:
             step = LoggedStep(numbers, float(int(action)))
@@ -176,11 +194,10 @@ class PolicyClient:
         if pending is None:
             self._post("/log_action", LogAction(episode_id, numbers, step.action), "log_action")
             return
-        pending.steps.append(step)
-        pending.acted = True
-        if len(pending.steps) >= min(BLOCK_STEPS, BLOCK_NUMBERS // max(1, len(numbers)) + 1):
+        if pending.is_full:  # before this step is added: a block that is refused stays as it is
             message = LogSteps(episode_id, patience=PATIENCE)
             self._post_with_pending("/log_steps", message, "log_action")
+        pending.add(step)
 
     def log_returns(self, episode_id: str, reward: float, info: dict | None = None) -> None:
         """Tells the server the reward for the latest action.
@@ -190,7 +207,8 @@ class PolicyClient:
         """
         try:
             reward = float(reward)
-            check_number(reward, "reward")
+            if not -LARGEST_NUMBER <= reward <= LARGEST_NUMBER:
+                check_number(reward, "reward")
         except InvalidMessage as error:
             raise InvalidMessage(f"log_returns(): {error}") from None
         except (TypeError, ValueError, OverflowError):
@@ -217,7 +235,7 @@ class PolicyClient:
         then counts on rewards that would have come.
         """
         numbers = _numbers(observation, "end_episode")
-        message = EndEpisode(episode_id, numbers, truncated=bool(truncated))
+        message = EndEpisode(episode_id, numbers, truncated=bool(truncated), patience=PATIENCE)
         self._post_with_pending("/end_episode", message, "end_episode")
         self._open.pop(episode_id, None)
 
@@ -283,7 +301,7 @@ class PolicyClient:
         if self._said:
             self._say("")
         if status != 200:
-            raise _error(status, answer, call)
+            raise _error(status, answer, call, message.episode_id)
         return self._decode(answer_type, answer) if answer_type else None
 
     def _decode(self, answer_type, answer: bytes):
@@ -351,6 +369,10 @@ class PolicyClient:
 
 def _numbers(observation, call: str) -> list[float]:
     """The observation as a flat list of finite numbers."""
+    numbers = _usual(observation)
+    # The length of the vector is too large if one number is, and NaN compares false.
+    if numbers is not None and math.hypot(*numbers) <= LARGEST_NUMBER:
+        return numbers
     try:
         array = np.asarray(observation, dtype=np.float64).ravel()
     except (TypeError, ValueError, OverflowError):
@@ -362,7 +384,7 @@ def _numbers(observation, call: str) -> list[float]:
         ) from None
     numbers = array.tolist()
     for i, number in enumerate(numbers):
-        if not -1e6 <= number <= 1e6:
+        if not -LARGEST_NUMBER <= number <= LARGEST_NUMBER:
             try:
                 check_number(number, f"observation[{i}]")
             except InvalidMessage as error:
@@ -370,7 +392,20 @@ def _numbers(observation, call: str) -> list[float]:
     return numbers
 
 
-def _error(status: int, body: bytes, call: str) -> PolicyServerError:
+def _usual(observation) -> list[float] | None:
+    """What most observations are, a vector or a list of floats, as a list; None for others."""
+    if type(observation) is np.ndarray:
+        usual = observation.ndim == 1 and observation.dtype.char in "efd"
+        return observation.tolist() if usual else None
+    if type(observation) is list and observation and type(observation[0]) is float:
+        try:
+            return array("d", observation).tolist()
+        except (TypeError, OverflowError):
+            pass
+    return None
+
+
+def _error(status: int, body: bytes, call: str, episode_id=None) -> PolicyServerError:
     try:
         refusal = _decoders[Refusal].decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -379,5 +414,7 @@ def _error(status: int, body: bytes, call: str) -> PolicyServerError:
     kind = ERRORS.get(status, PolicyServerError)
     # Steps travel in blocks, and no call of a player's is named like that.
     name = (call if refusal.call == "log_steps" else refusal.call or call).removesuffix("()")
-    where = f" of step {refusal.step}" if refusal.step is not None else ""
+    where = ""
+    if refusal.step is not None:
+        where = f" of step {refusal.step} of episode {episode_id!r}"
     return kind(f"{name}(){where}: {refusal.error}")

@@ -82,7 +82,8 @@ class Player:
         rng = np.random.default_rng([plan.seed, number])
         observation, _ = self.env.reset(seed=int(rng.integers(2**31)))
         episode_id = client.start_episode(training_enabled=plan.train)
-        steps, points, episode, done, truncated = 0, [], [], False, False
+        steps, points, episode = 0, [], []
+        done = terminated = truncated = False
         try:
             while not (done or self.stopped):
                 if plan.off_policy:
@@ -98,6 +99,8 @@ class Player:
                     points.append(int(info["event"] == "right scores"))
                 if plan.keep:
                     episode.append({"obs": seen.tolist(), "action": action, "reward": reward})
+            if episode and not terminated:
+                episode[-1]["truncated"] = True
             client.end_episode(episode_id, observation, truncated=truncated or not done)
         except BaseException:
             with contextlib.suppress(PolicyServerError):

@@ -7,16 +7,19 @@ not wait for the end of a long game.
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import numpy as np
 
 from serving.link import Experience
 from serving.policy import Decision
 from serving.protocol import (
+    LARGEST_NUMBER,
     EpisodeConflict,
     EpisodeNotFound,
     InvalidMessage,
@@ -84,6 +87,19 @@ class Episode:
         self.logged.append(logged)
         self.seconds.append(time.monotonic() - self.started)
         self.total += reward
+
+    def add_logged(self, steps: list[LoggedStep]) -> None:
+        """Adds a block of steps somebody else took, column by column: they come by the hundred."""
+        many = len(steps)
+        numbers, actions, rewards = _columns(steps)
+        self.observations.frombytes(numbers.astype(np.float32).tobytes())
+        self.actions.frombytes(actions.astype(np.int32).tobytes())
+        self.rewards.frombytes(rewards.tobytes())
+        self.log_probabilities.frombytes(bytes(4 * many))
+        self.versions.frombytes(bytes(4 * many))
+        self.logged.extend(b"\x01" * many)
+        self.seconds.extend([time.monotonic() - self.started] * many)
+        self.total += sum(step.reward for step in steps)
 
     def end(self, observation, ending: str) -> None:
         self.observations.extend(observation)
@@ -182,7 +198,9 @@ class EpisodeBook:
         self.logged_steps = 0
         self.evaluation_steps = 0
         self.acted = 0  # complete steps the policy took in training episodes: pacing counts them
+        self.untaken = 0  # steps of training episodes that take_experience() has still to hand over
         self.episodes = 0  # training episodes that have ended
+        self.on_ended: Callable[[Episode], None] = lambda episode: None  # training episodes only
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._to_take: dict[str, Episode] = {}
 
@@ -234,6 +252,8 @@ class EpisodeBook:
                         "call get_action() or log_action() before log_returns()"
                     )
             call = "log_action"
+            if steps and self._are_good(steps):
+                steps = []
             for at, logged in enumerate(steps, episode.steps):  # noqa: B007 - the error says it
                 check_observation(logged.observation, self.observation_size)
                 check_action(logged.action, self.action_size)
@@ -250,10 +270,10 @@ class EpisodeBook:
         """Records what happened since the previous request; `check` must have passed."""
         if reward is not None:
             episode.add_reward(reward)
-        if steps:
-            self._complete_latest(episode)
-        for step in steps:
-            episode.add_step(step.observation, int(step.action), step.reward, 0.0, 0, True)
+        if not steps:
+            return
+        self._complete_latest(episode)
+        episode.add_logged(steps)
         self._count(episode, len(steps))
         if episode.training_enabled:
             self.logged_steps += len(steps)
@@ -296,6 +316,7 @@ class EpisodeBook:
             fragments += episode.take()
             episode.forget_old_steps()
         self._to_take.clear()
+        self.untaken -= sum(fragment.steps for fragment in fragments)
         return fragments
 
     def latest_transcripts(self, last: int) -> list[Transcript]:
@@ -315,6 +336,19 @@ class EpisodeBook:
     def reject(self, call: str, episode_id: str | None, error: Exception) -> None:
         self.rejected.append(Rejection(call, episode_id, error.status, str(error)))
 
+    def _are_good(self, steps: list[LoggedStep]) -> bool:
+        """Whether all of a block can be recorded; which step cannot, a slower look finds out."""
+        if {len(step.observation) for step in steps} != {self.observation_size}:
+            return False
+        numbers, actions, rewards = _columns(steps)
+        # Comparisons with NaN are false.
+        return bool(
+            (np.abs(numbers) <= LARGEST_NUMBER).all()
+            and (np.abs(rewards) <= LARGEST_NUMBER).all()
+            and ((actions >= 0) & (actions < self.action_size)).all()
+            and (actions == np.floor(actions)).all()
+        )
+
     def _complete_latest(self, episode: Episode) -> None:
         """The observation after the latest action has come."""
         if episode.training_enabled and episode.actions and not episode.logged[-1]:
@@ -326,6 +360,7 @@ class EpisodeBook:
             episode.forget_old_steps()
             return
         self.env_steps += steps
+        self.untaken += steps
         self._to_take[episode.id] = episode
 
     def _uncount_latest(self, episode: Episode) -> None:
@@ -334,6 +369,7 @@ class EpisodeBook:
             self.evaluation_steps -= 1
             return
         self.env_steps -= 1
+        self.untaken -= 1
         self.logged_steps -= episode.logged[-1]
 
     def _close(self, episode: Episode) -> None:
@@ -349,3 +385,14 @@ class EpisodeBook:
             self.episodes += 1
             self.returns.append(episode.total)
             self._to_take[episode.id] = episode
+            self.on_ended(episode)
+
+
+def _columns(steps: list[LoggedStep]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observations, one after the other; actions (steps,); rewards (steps,), all float64."""
+    numbers = itertools.chain.from_iterable([step.observation for step in steps])
+    return (
+        np.fromiter(numbers, np.float64),
+        np.array([step.action for step in steps], np.float64),
+        np.array([step.reward for step in steps], np.float64),
+    )

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving import protocol
-from serving.episodes import EpisodeBook
+from serving.episodes import Episode, EpisodeBook
 from serving.learner_process import LearnerProcess
 from serving.policy import PolicySnapshot
 from serving.protocol import (
@@ -95,11 +95,8 @@ class PolicyServer:
     async def log_steps(self, message: LogSteps) -> Recorded | Waiting:
         episode = self.book.find(message.episode_id)
         self.book.check(episode, message.reward, message.steps)
-        if episode.training_enabled and not self.learner.has_room():
-            if waiting := await self._wait(self.learner.has_room, message.patience):
-                return waiting
-            episode = self.book.find(message.episode_id)
-            self.book.check(episode, message.reward, message.steps)
+        if waiting := await self._wait_for_room(episode, message):
+            return waiting
         self.book.record(episode, message.reward, message.steps)
         return Recorded(episode.steps)
 
@@ -109,12 +106,23 @@ class PolicyServer:
         self.book.record(episode, message.reward, [])
         return Recorded(episode.steps)
 
-    async def end_episode(self, message: EndEpisode) -> Recorded:
+    async def end_episode(self, message: EndEpisode) -> Recorded | Waiting:
         episode = self.book.find(message.episode_id)
         self.book.check(episode, message.reward, message.steps, message.observation)
+        if message.steps and (waiting := await self._wait_for_room(episode, message)):
+            return waiting
         self.book.record(episode, message.reward, message.steps)
         self.book.end(episode, message.observation, message.truncated)
         return Recorded(episode.steps)
+
+    async def _wait_for_room(self, episode: Episode, message: LogSteps | EndEpisode):
+        """Waits until the message's steps can be kept; its `Waiting` answer if that takes long."""
+        if not episode.training_enabled or self.learner.has_room():
+            return None
+        if waiting := await self._wait(self.learner.has_room, message.patience):
+            return waiting
+        self.book.check(self.book.find(episode.id), message.reward, message.steps)
+        return None
 
     async def _wait(self, condition: Callable[[], bool], patience: float) -> Waiting | None:
         learner = self.learner
@@ -297,7 +305,7 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
     calls = {
         "get_action": (server.get_action, GetAction, (Action, Waiting)),
         "start_episode": (server.start_episode, StartEpisode, (EpisodeStarted,)),
-        "end_episode": (server.end_episode, EndEpisode, (Recorded,)),
+        "end_episode": (server.end_episode, EndEpisode, (Recorded, Waiting)),
         "log_steps": (server.log_steps, LogSteps, (Recorded, Waiting)),
         "log_action": (server.log_action, LogAction, (Recorded, Waiting)),
         "log_returns": (server.log_returns, LogReturns, (Recorded,)),

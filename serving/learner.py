@@ -44,6 +44,7 @@ class Server:
         self._lock = threading.Lock()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.is_served = False  # whether there may be something to save
+        self.is_stopping = False
 
     def tell(self, message) -> None:
         with self._lock:
@@ -64,6 +65,7 @@ class Server:
                 os._exit(1)  # nobody waits for what is still being built
             self.inbox.put(message or Gone())
             if message is None or isinstance(message, Stop):
+                self.is_stopping = True
                 return
 
 
@@ -149,6 +151,7 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
         )
 
     algorithm.on_round = report
+    algorithm.is_stopping = lambda: server.is_stopping
     algorithm.publish()
     server.is_served = True
     server.tell(Ready(algorithm.counters))
@@ -170,9 +173,16 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
 
 def save(server: Server, configure: Configure, algorithm) -> float:
     """Writes a checkpoint, tells the server; returns the seconds it took."""
+    started = time.monotonic()
+    write_checkpoint(configure, algorithm)
+    server.tell(Saved(algorithm.counters.consumed))
+    return time.monotonic() - started
+
+
+def write_checkpoint(configure: Configure, algorithm) -> None:
+    """Writes all that learning goes on from, and that a policy server acts from."""
     import msgspec
 
-    started = time.monotonic()
     weights = algorithm.learner_group.get_weights()["default_policy"]
     policy = algorithm.policy(weights, algorithm.env_runner.weights_seq_no)
     checkpoints.write(
@@ -188,8 +198,6 @@ def save(server: Server, configure: Configure, algorithm) -> float:
         session=configure.session,
         counters=algorithm.counters,
     )
-    server.tell(Saved(algorithm.counters.consumed))
-    return time.monotonic() - started
 
 
 def write_events(events, algorithm) -> None:

@@ -99,7 +99,7 @@ class LearnerProcess:
 
     def has_room(self) -> bool:
         """Whether more experience can be kept without losing any."""
-        return self._steps_kept < MOST_STEPS_KEPT
+        return self._steps_kept + self.book.untaken < MOST_STEPS_KEPT
 
     async def wait_until(self, condition, patience: float) -> bool:
         """Waits up to `patience` seconds for `condition()`; False if it did not come true."""

@@ -2,27 +2,39 @@
 
     [{"obs": [0.1, ...], "action": 2, "reward": 0.0}, {"obs": [0.12, ...], "action": 0, ...}, ...]
 
-`obs` is what was seen, `action` what was then done, `reward` what that earned. Older logs write
-actions as floats; a whole number such as 1.0 is taken for 1. Everything here works line by line:
-a log may be larger than memory.
+`obs` is what was seen, `action` what was then done, `reward` what that earned. An episode that was
+only cut short has `"truncated": true` in its last step. Older logs write actions as floats; a whole
+number such as 1.0 is taken for 1. Everything here works line by line: a log may be larger than
+memory.
+
+    python -m serving.logs check games.gz ...                    sums up, or names what is wrong
+    python -m serving.logs split games.gz --shards=8 --out=DIR   for several readers at a time
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import gzip
+import itertools
 import json
 import math
 import os
 import re
+import sys
+import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import msgspec
+import numpy as np
 
 LARGEST_LINE = 64 * 2**20  # bytes
+LARGEST_FILE = 16 * 2**20  # bytes, of an EpisodeLog; a file ends with the episode that reaches it
+MOST_STEPS_WAITING = 200_000  # for the disk
 DIGITS = 6  # after the point, of observations
 
 
@@ -30,6 +42,7 @@ class Step(TypedDict):
     obs: list[float]
     action: float
     reward: float
+    truncated: NotRequired[bool]
 
 
 Episode = list[Step]
@@ -50,14 +63,18 @@ class LogSummary(NamedTuple):
 
 
 def read_log(
-    path: str | Path, observation_size: int | None = None, action_size: int | None = None
+    path: str | Path,
+    observation_size: int | None = None,
+    action_size: int | None = None,
+    may_be_cut_off: bool = False,
 ) -> Iterator[Episode]:
     """Yields the episodes of a log, actions as ints.
 
     Without `observation_size` all observations must be as long as the first one. Raises LogError
     at the first thing that is not as it should be; what came before has been yielded by then.
+    `may_be_cut_off`: a file that breaks off, as a kill of its writer leaves it, just ends there.
     """
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(_lines(path, may_be_cut_off), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -68,15 +85,20 @@ def read_log(
         for i, step in enumerate(episode):
             _check(step, f"{where}, step {i}", observation_size, action_size)
             step["action"] = int(step["action"])
+            if step.get("truncated") and i < len(episode) - 1:
+                raise LogError(f"{where}, step {i}: truncated, and there are steps after it")
         yield episode
 
 
 def check_log(
-    path: str | Path, observation_size: int | None = None, action_size: int | None = None
+    path: str | Path,
+    observation_size: int | None = None,
+    action_size: int | None = None,
+    may_be_cut_off: bool = False,
 ) -> LogSummary:
     """Reads the whole log; raises LogError if there is anything wrong with it, or nothing in it."""
     episodes, steps, total, size, actions = 0, 0, 0.0, 0, {}
-    for episode in read_log(path, observation_size, action_size):
+    for episode in read_log(path, observation_size, action_size, may_be_cut_off):
         episodes, steps, size = episodes + 1, steps + len(episode), len(episode[0]["obs"])
         for step in episode:
             total += step["reward"]
@@ -108,9 +130,9 @@ class LogWriter:
         # No name and no time in its header: they would make equal logs differ.
         self._file = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0)
 
-    def write(self, episode: Iterable[Step]) -> None:
-        """Adds one episode; observations may be arrays. Raises LogError for numbers that a log
-        cannot hold."""
+    def write(self, episode: Iterable[Step], truncated: bool = False) -> None:
+        """Adds one episode; observations may be arrays. `truncated`: it was only cut short. Raises
+        LogError for numbers that a log cannot hold."""
         steps = []
         for i, step in enumerate(episode):
             where = f"{self.path}, line {self.episodes + 1}, step {i}"
@@ -123,6 +145,8 @@ class LogWriter:
             steps.append({**row, "action": int(row["action"])})
         if not steps:
             raise LogError(f"{self.path}, line {self.episodes + 1}: an episode needs a step")
+        if truncated or step.get("truncated"):
+            steps[-1]["truncated"] = True
         self._file.write(msgspec.json.encode(steps) + b"\n")
         self.episodes, self.steps = self.episodes + 1, self.steps + len(steps)
 
@@ -133,6 +157,11 @@ class LogWriter:
         self._raw.close()
         os.replace(self._part, self.path)
 
+    def discard(self) -> None:
+        """Forgets what was written; a file that was there before stays."""
+        self._raw.close()
+        self._part.unlink(missing_ok=True)
+
     def __enter__(self) -> LogWriter:
         return self
 
@@ -140,23 +169,122 @@ class LogWriter:
         self.close()
 
 
-def split_log(path: str | Path, shards: int, folder: str | Path) -> list[Path]:
+class EpisodeLog:
+    """Writes episodes as they end, for as long as a server runs: `episodes-*.gz` in a folder.
+
+    Each episode is compressed for itself and handed to the system in one piece, so a kill at any
+    instant costs the episode that was being written, and no other. Files are bounded in size, and
+    never written to again by a later run. Compressing and writing happen in a thread: the caller,
+    who answers players, never waits for the disk.
+    """
+
+    def __init__(self, folder: str | Path, largest_file: int = LARGEST_FILE):
+        self.folder, self.largest_file = Path(folder), largest_file
+        self.episodes = self.dropped = 0
+        self.error: str | None = None  # why nothing can be written, if so
+        self._waiting = 0  # steps
+        self._lock = threading.Lock()
+        self._file = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._new_file()
+        except OSError as error:
+            raise LogError(f"{folder}: cannot be written to: {error.strerror}") from None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="episode-log")
+
+    def write(self, observations, actions, rewards, truncated: bool) -> None:
+        """Adds one episode: observations (steps, size), actions (steps,), rewards (steps,); the
+        arrays must not change any more. Where the disk cannot keep up, the episode is dropped and
+        counted."""
+        with self._lock:
+            if self._waiting + len(actions) > MOST_STEPS_WAITING and self._waiting:
+                self.dropped += 1
+                return
+            self._waiting += len(actions)
+        self._thread.submit(self._write, observations, actions, rewards, truncated)
+
+    def close(self) -> None:
+        """Writes what still waits; returns when it is in the file."""
+        self._thread.shutdown(wait=True)
+        if self._file is not None:
+            name = self._file.name
+            self._file.close()
+            if not os.path.getsize(name):
+                os.remove(name)
+            self._file = None
+
+    def _write(self, observations, actions, rewards, truncated: bool) -> None:
+        try:
+            rows = np.round(np.asarray(observations, np.float64), DIGITS).tolist()
+            steps = [
+                {"obs": row, "action": int(action), "reward": float(reward)}
+                for row, action, reward in zip(rows, actions, rewards)
+            ]
+            if truncated:
+                steps[-1]["truncated"] = True
+            # Several gzip files, one after the other, are a gzip file.
+            member = gzip.compress(msgspec.json.encode(steps) + b"\n", 6, mtime=0)
+            if self._file.tell() >= self.largest_file:
+                self._new_file()
+            end = self._file.tell()
+            try:
+                if self._file.write(member) < len(member):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:  # what was written of it would spoil what comes after
+                self._file.truncate(end)
+                self._file.seek(end)
+                raise
+            self.episodes += 1
+        except OSError as error:  # the disk is full, for example: players are answered all the same
+            self.error = f"{self._file.name}: cannot be written: {error.strerror}"
+            self.dropped += 1
+        finally:
+            with self._lock:
+                self._waiting -= len(actions)
+
+    def _new_file(self) -> None:
+        begun = time.strftime("%Y%m%d-%H%M%S")
+        for number in itertools.count(1):
+            path = self.folder / f"episodes-{begun}-{number:03d}.gz"
+            try:
+                new = open(path, "xb", buffering=0)
+                break
+            except FileExistsError:
+                continue
+        if self._file is not None:
+            self._file.close()
+        self._file = new
+
+
+def split_log(
+    path: str | Path, shards: int, folder: str | Path, may_be_cut_off: bool = False
+) -> list[Path]:
     """Deals the episodes of a log out to `shards` logs of about equal length in `folder`, in turn;
-    returns their paths. Every episode lands in exactly one of them."""
+    returns their paths. Every episode lands in exactly one of them. If the log cannot be read to
+    its end, there are no shards."""
     if shards < 1:
         raise ValueError(f"shards is {shards}: expected 1 or more")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogError(f"{folder}: cannot be written to: {error.strerror}") from None
     stem = Path(path).name.removesuffix(".gz")
     paths = [folder / f"{stem}-{i:03d}-of-{shards:03d}.gz" for i in range(shards)]
-    with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(LogWriter(shard)) for shard in paths]
-        for i, episode in enumerate(read_log(path)):
+    writers = [LogWriter(shard) for shard in paths]
+    try:
+        for i, episode in enumerate(read_log(path, may_be_cut_off=may_be_cut_off)):
             writers[i % shards].write(episode)
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise
+    for writer in writers:
+        writer.close()
     return paths
 
 
-def _lines(path: str | Path) -> Iterator[bytes]:
+def _lines(path: str | Path, may_be_cut_off: bool = False) -> Iterator[bytes]:
     number = 0
     try:
         with gzip.open(path) as file:
@@ -165,8 +293,11 @@ def _lines(path: str | Path) -> Iterator[bytes]:
                 if len(line) > LARGEST_LINE:
                     raise LogError(f"{path}, line {number}: longer than {LARGEST_LINE} bytes")
                 yield line
-    except (EOFError, zlib.error):
-        raise LogError(f"{path}, line {number + 1}: the file is cut off or damaged here") from None
+    except EOFError:
+        if not may_be_cut_off:
+            raise LogError(f"{path}, line {number + 1}: the file is cut off here") from None
+    except zlib.error:
+        raise LogError(f"{path}, line {number + 1}: the file is damaged here") from None
     except gzip.BadGzipFile as error:
         where = f"{path}, after line {number}" if number else f"{path}"
         raise LogError(f"{where}: not gzip, or damaged: {error}") from None
@@ -226,3 +357,55 @@ def _check(step: Step, where: str, observation_size: int, action_size: int | Non
         raise LogError(
             f"{where}: action is {action}: expected a whole number from 0 to {action_size - 1}"
         )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    import argparse
+
+    description, _, format_and_usage = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.logs",
+        description=description,
+        epilog=format_and_usage,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="sum up logs, or name what is wrong with them")
+    check.add_argument("files", nargs="+", metavar="FILE.gz")
+    check.add_argument("--observation-size", type=int, metavar="N")
+    check.add_argument("--action-size", type=int, metavar="N")
+    split = commands.add_parser("split", help="deal the episodes of a log out to several")
+    split.add_argument("file", metavar="FILE.gz")
+    split.add_argument("--shards", type=int, default=8, metavar="N", help="default: %(default)s")
+    split.add_argument("--out", default=".", metavar="DIR", help="where to (default: here)")
+    for command in (check, split):
+        command.add_argument("--may-be-cut-off", action="store_true",
+            help="a file that breaks off, as a kill of its writer leaves it, just ends there")  # fmt: skip
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "check":
+            for file in options.files:
+                _say(file, check_log(file, options.observation_size, options.action_size,
+                                     options.may_be_cut_off))  # fmt: skip
+        else:
+            for path in split_log(
+                options.file, options.shards, options.out, options.may_be_cut_off
+            ):
+                print(path)
+    except ValueError as error:
+        print(f"serving.logs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _say(file: str, summary: LogSummary) -> None:
+    actions = ", ".join(f"{action}: {many:,}" for action, many in summary.actions.items())
+    print(
+        f"{file}: {summary.episodes:,} episodes, {summary.steps:,} steps, mean return "
+        f"{summary.mean_return:.2f}, {summary.observation_size} numbers an observation, "
+        f"actions {actions}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

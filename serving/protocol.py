@@ -9,7 +9,7 @@ Every message is one HTTP request with a JSON body; every answer is JSON.
 | POST /log_action      | LogAction    | Recorded         | somebody else acted                    |
 | POST /log_steps       | LogSteps     | Recorded, Waiting| a block of steps somebody else took    |
 | POST /log_returns     | LogReturns   | Recorded         | reward for the latest action           |
-| POST /end_episode     | EndEpisode   | Recorded         | the last observation; no more actions  |
+| POST /end_episode     | EndEpisode   | Recorded, Waiting| the last observation; no more actions  |
 | GET  /status          |              | Status           | how serving and learning are going     |
 | GET  /policy          |              | PolicySnapshot   | the newest weights                     |
 | GET  /episodes        |              | Transcripts      | what the latest episodes said and heard|
@@ -175,6 +175,7 @@ class EndEpisode(Message):
     reward: float | None = None
     steps: list[LoggedStep] = []
     truncated: bool = False
+    patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
 
 
 class Recorded(msgspec.Struct):

@@ -59,17 +59,17 @@ def show_token() -> None:
     authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
-def attach_ray(address: str = "auto") -> str:
+def attach_ray(address: str = "auto", **options) -> str:
     """Attaches to the Ray at `address`; "auto": to a running one, and if there is none starts a
     small one that ends with this process; "local": starts one in any case. Says what it has done;
-    raises ConnectionError if there is no Ray at an `address` given."""
+    raises ConnectionError if there is no Ray at an `address` given. `options` go to ray.init()."""
     import ray
 
     if address != "local":
         try:
             found = find_ray(address)
             show_token()
-            ray.init(address=found, **QUIET)
+            ray.init(address=found, **QUIET, **options)
             return "attached to a running Ray"
         except ConnectionError:
             if address != "auto":
@@ -80,6 +80,7 @@ def attach_ray(address: str = "auto") -> str:
         include_dashboard=False,
         object_store_memory=OBJECT_STORE,
         **QUIET,
+        **options,
     )
     return "started a local Ray"
 

@@ -20,6 +20,7 @@ if __name__ == "__main__":  # found from anywhere, also when the package is not 
 import argparse
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -30,15 +31,17 @@ import socket
 import tempfile
 import uuid
 
+import numpy as np
 import uvicorn
 import uvloop
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
-from serving.episodes import EpisodeBook
+from serving.episodes import Episode, EpisodeBook
 from serving.http_api import LOOPBACK, PolicyServer, make_app
 from serving.learner_process import LearnerProcess
 from serving.link import Configure
+from serving.logs import EpisodeLog, LogError
 from serving.policy import untrained
 from serving.protocol import POLICY_SERVER_PORT
 from serving.settings import RUNS, settings_for
@@ -71,6 +74,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="what clients must present; beyond loopback one is made up if there is none")  # fmt: skip
     add("--log-dir", metavar="DIR",
         help="for TensorBoard's events and learner.log (default: NAME.logs)")  # fmt: skip
+    add("--write-logs", metavar="DIR",
+        help="write the training episodes that end here to DIR/episodes-*.gz, in the format of "
+        "serving/logs.py: something to learn from again (default: not written)")  # fmt: skip
     add("--abandon-after", type=float, default=300, metavar="SECONDS",
         help="close episodes nobody has touched for so long (default: %(default)s)")  # fmt: skip
     add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
@@ -79,6 +85,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--stop-with-stdin", action="store_true",
         help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 
+    add_learning_options(parser)
+    return parser.parse_args(arguments)
+
+
+def add_learning_options(parser: argparse.ArgumentParser) -> None:
+    """What --run offers to be set."""
     learning = parser.add_argument_group("learning (for --run=DQN; the defaults suit small tasks)")
     add = learning.add_argument
     add("--updates-per-step", type=float, metavar="R",
@@ -97,7 +109,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "steps from more and more (default: 5000)")  # fmt: skip
     add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
     add("--seed", type=int, help="of the first weights, exploration and replay draws")
-    return parser.parse_args(arguments)
 
 
 def settings_from(options: argparse.Namespace):
@@ -186,6 +197,21 @@ async def report(server: PolicyServer) -> None:
             said = news
 
 
+def write_down(episode: Episode, log: EpisodeLog) -> None:
+    """Copies what the log needs: it is written in a thread, and the episode may be forgotten."""
+    steps = len(episode.actions)
+    rows = np.array(episode.observations).reshape(-1, episode.size)[:steps]
+    log.write(rows, np.array(episode.actions), np.array(episode.rewards),
+              truncated=episode.ending != "terminated")  # fmt: skip
+
+
+async def watch(log: EpisodeLog) -> None:
+    """Says it once if served episodes cannot be written any more."""
+    while not (log.error or log.dropped):
+        await asyncio.sleep(1.0)
+    say(f"served episodes are lost to the log: {log.error or 'the disk is too slow'}")
+
+
 async def tidy(book: EpisodeBook) -> None:
     """Ends abandoned episodes, so that what they taught is learned from."""
     while True:
@@ -198,7 +224,7 @@ def serve(options: argparse.Namespace) -> int:
     check(options)
     settings = settings_from(options)
     listener = listen(options.host, options.port)
-    scratch = None
+    scratch = episode_log = None
     if options.checkpoint_file is None:
         scratch = tempfile.mkdtemp(prefix="policy-server-")
         options.checkpoint_file = f"{scratch}/policy"
@@ -207,6 +233,9 @@ def serve(options: argparse.Namespace) -> int:
     try:
         checkpoint_lock = checkpoints.lock(checkpoint_file)
         book = EpisodeBook(options.observation_size, options.action_size, options.abandon_after)
+        if options.write_logs:
+            episode_log = EpisodeLog(options.write_logs)
+            book.on_ended = functools.partial(write_down, log=episode_log)
         policy = untrained(
             options.observation_size, options.action_size, settings.hidden, settings.seed or 0
         )
@@ -244,9 +273,11 @@ def serve(options: argparse.Namespace) -> int:
         server = PolicyServer(book, learner, settings.seed)
         greet(options, listener, policy.version if restore else None, log_dir, scratch is None)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(options, server, listener, keeps=scratch is None))
+            return runner.run(_serve(options, server, listener, episode_log, keeps=scratch is None))
     finally:
         listener.close()
+        if episode_log:
+            episode_log.close()
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -262,6 +293,8 @@ def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> Non
         print(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
     elif keeps:
         print(f"saves to {options.checkpoint_file} every few seconds")
+    if options.write_logs:
+        print(f"writes served episodes to {options.write_logs}")
     if keeps or options.log_dir:
         print(f"watch it learn with: tensorboard --logdir {log_dir}")
     print("stop it with Ctrl-C", flush=True)
@@ -281,7 +314,13 @@ def _on_input(stop) -> None:
         stop()
 
 
-async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: bool) -> int:
+async def _serve(
+    options,
+    server: PolicyServer,
+    listener: socket.socket,
+    episode_log: EpisodeLog | None,
+    keeps: bool,
+) -> int:
     book, learner = server.book, server.learner
     http_server = _HttpServer(
         uvicorn.Config(
@@ -310,6 +349,8 @@ async def _serve(options, server: PolicyServer, listener: socket.socket, keeps: 
     if options.stop_with_stdin:
         asyncio.get_running_loop().add_reader(sys.stdin, _on_input, stop)
     background = [asyncio.create_task(learner.run()), asyncio.create_task(tidy(book))]
+    if episode_log:
+        background.append(asyncio.create_task(watch(episode_log)))
     if not options.quiet:
         background.append(asyncio.create_task(report(server)))
     serving = asyncio.create_task(http_server.serve(sockets=[listener]))
@@ -338,7 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         return serve(options)
-    except (StartError, CheckpointError) as error:
+    except (StartError, CheckpointError, LogError) as error:
         print(f"simple_policy_server: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -411,3 +411,24 @@ def test_memory_grows_from_the_recent_steps_to_all(learnings, steps, memory):
     learning.algorithm.replay.sample = recorded
     learning.learn()
     assert set(drawn) == {memory}
+
+
+def test_a_log_larger_than_the_replay_is_not_forgotten(learnings):
+    """Is the rest of a long log taken over only when there is room for what was not learned from,
+    and all of it at once when the server stops?"""
+    options = {"learning_starts": 0, "replay_capacity": 1_500, "updates_per_step": 0.02}
+    learning = learnings(**options)
+    for number in range(6):
+        learning.feed(1_000, "terminated", logged=True, name=f"log {number}")
+    for _ in range(5):
+        learning.algorithm._take_over(wait=0.0)
+    assert learning.algorithm.counters.logged_steps == learning.algorithm.owed == 2_000
+    learning.learn()
+    assert learning.algorithm.counters.logged_steps == 6_000
+    assert learning.algorithm.counters.updates == 120
+    for number in range(6):
+        learning.feed(1_000, "terminated", logged=True, name=f"another {number}")
+    learning.algorithm.is_stopping = lambda: True
+    while learning.algorithm._take_over(wait=0.0):
+        pass
+    assert learning.algorithm.counters.logged_steps == 12_000

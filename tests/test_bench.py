@@ -9,7 +9,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from serving import ROOT
-from tools.bench import PARTS, Bench
+from serving.logs import check_log
+from tools.bench import LARGE, PARTS, Bench
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess:
@@ -41,6 +42,15 @@ def test_evaluation_beside_training_is_measured(ray_cluster, tmp_path):
     assert "not compared with echo: no --peers was given" in done.stdout
 
 
+def test_a_replay_is_measured(ray_cluster, tmp_path):
+    """Is every step of the log accepted, while another client gets its answers?"""
+    out = tmp_path / "bench.json"
+    bench("--only=replay", f"--out={out}")
+    replay = json.loads(out.read_text())["figures"]["replay"]
+    assert replay["accepted"] == replay["steps"] == 3 * check_log(LARGE).steps
+    assert replay["requests"] > 0 and replay["p50_ms"] <= replay["p99_ms"]
+
+
 def test_an_unknown_part_is_refused():
     """Does a mistyped part end in a sentence that names the parts?"""
     done = bench("--only=start,speed")
@@ -49,7 +59,9 @@ def test_an_unknown_part_is_refused():
 
 
 def options(peers: Path | None) -> Namespace:
-    return Namespace(only=list(PARTS), starts=2, seeds=3, peer_seeds=1, seconds=1.0, peers=peers)
+    return Namespace(
+        only=list(PARTS), starts=2, seeds=3, log_seeds=1, peer_seeds=1, seconds=1.0, peers=peers
+    )
 
 
 def test_peers_that_are_not_there_are_left_out(tmp_path):
@@ -67,6 +79,7 @@ def test_peers_that_are_not_there_are_left_out(tmp_path):
 def test_peers_that_are_there_are_planned(tmp_path):
     """Is a peer with an environment and a driver measured?"""
     drivers = {"ray29": "ray29_cartpole.py", "sb3": "sb3_cartpole.py", "echo": "http_echo.py"}
+    (tmp_path / "ray29_replay.py").touch()
     for environment, driver in drivers.items():
         (tmp_path / environment / "bin").mkdir(parents=True)
         (tmp_path / environment / "bin" / "python").touch()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import re
 import signal
 import socket
 import socketserver
@@ -163,7 +164,7 @@ def test_logged_steps_cost_less(served, player):
 
 
 @pytest.mark.parametrize(
-    ("size", "steps", "blocks"), [(3, 1_499, 2), (3, 1_500, 3), (50_000, 9, 9)]
+    ("size", "steps", "blocks"), [(3, 1_500, 2), (3, 1_501, 3), (50_000, 9, 8)]
 )
 def test_long_logs_are_sent_in_blocks(a_free_port, size, steps, blocks):
     """Does a log of any length take a bounded amount of memory, here and in each message?"""
@@ -299,9 +300,65 @@ def test_a_mistake_that_shows_later_names_its_own_step(served, player):
     player.get_action(episode_id, seen(0))
     for k in range(1, 6):
         player.log_action(episode_id, seen(k), ACTIONS if k == 3 else 0)
-    with pytest.raises(InvalidMessage, match=r"^log_action\(\) of step 3: action is 4.0: expected"):
+    said = rf"^log_action\(\) of step 3 of episode '{episode_id}': action is 4.0: expected"
+    with pytest.raises(InvalidMessage, match=said):
         player.get_action(episode_id, seen(6))
     assert served.book.transcript(episode_id).actions.__len__() == 1
+
+
+@pytest.mark.parametrize(("k", "observation", "action", "reward", "call", "said"), [
+    (1_234, [0.0, 0.0], 0, 0.0, "log_action", "observation has 2 numbers: expected 3"),
+    (700, [0.0, 0.0, 0.0], ACTIONS, 0.0, "log_action", "action is 4.0: expected"),
+])  # fmt: skip
+def test_a_bad_step_of_a_replay_is_named(
+    served, player, k, observation, action, reward, call, said
+):
+    """Is the bad one of thousands of logged steps named, all before its block kept, none of it, and
+    does going on regardless neither help nor fill the memory?"""
+    episode_id = player.start_episode("long")
+    named = rf"^{call}\(\) of step {k} of episode 'long': {said}"
+    refused = 0
+    for j in range(4_000):
+        bad = j == k
+        try:
+            player.log_action(episode_id, observation if bad else seen(j), action if bad else 0)
+            player.log_returns(episode_id, reward if bad else 1.0)
+        except InvalidMessage as error:
+            refused += 1
+            assert re.match(named, str(error))
+    assert refused == 4_000 - (k // 500 + 1) * 500
+    with pytest.raises(InvalidMessage, match=named):
+        player.end_episode(episode_id, seen(0))
+    assert served.book.find(episode_id).steps == k // 500 * 500
+    assert len(player._open[episode_id].steps) == 500
+
+
+def test_a_server_without_room_keeps_a_replay_waiting(served, player, monkeypatch, capsys):
+    """Does a replay that is faster than the learner wait, be its games long or short, and then go
+    on, with nothing lost and nothing twice?"""
+    monkeypatch.setattr("serving.learner_process.MOST_STEPS_KEPT", 1_000)
+    learner, kept = served.learner, []
+
+    async def wait_until(condition, patience: float) -> bool:
+        """The learner has saved by the time it is asked a second time."""
+        kept.append(learner._steps_kept + served.book.untaken)
+        if len(kept) % 2:
+            return False
+        learner._collect()
+        learner._forget(10**9)
+        return condition()
+
+    monkeypatch.setattr(learner, "wait_until", wait_until)
+    for steps in (300, 2_400, 90, *[100] * 12):
+        episode_id = player.start_episode()
+        for k in range(steps):
+            player.log_action(episode_id, seen(k), 0)
+            player.log_returns(episode_id, 1.0)
+        player.end_episode(episode_id, seen(steps))
+        assert player.episode(episode_id).rewards == [1.0] * steps
+    assert served.book.env_steps == served.book.logged_steps == 300 + 2_400 + 90 + 1_200
+    assert 1_000 <= min(kept) and max(kept) < 1_500 and len(kept) >= 4
+    assert "waiting for the learner to" in capsys.readouterr().out
 
 
 def test_rewards_need_an_action(served, player):

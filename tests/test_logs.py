@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
+from players import play_steps
 
-from serving.logs import LogError, LogWriter, check_log, read_log, split_log
+from serving import logs
+from serving.logs import EpisodeLog, LogError, LogWriter, check_log, read_log, split_log
 
 GOOD = {"obs": [0.5, -1.0], "action": 1, "reward": 0.0}
 
@@ -106,6 +110,7 @@ def test_reading_goes_line_by_line(a_log):
         ([GOOD, a_step(reward=float("nan"))], r"line 2, step 1: .*NaN or Infinity"),
         ([GOOD, GOOD, a_step(obs=[float("inf"), 0])], r"line 2, step 2: .*NaN or Infinity"),
         ([GOOD, 3], r"line 2, step 1: Expected `object`, got `int`"),
+        ([a_step(truncated=True), GOOD], r"line 2, step 0: truncated, and there are steps after"),
         ([], r"line 2: .*an empty one"),
         ({"obs": []}, r"line 2: .*a list of steps"),
         ("[{", r"line 2: not JSON"),
@@ -173,3 +178,176 @@ def test_shards_hold_every_episode_once(tmp_path):
     dealt = [list(read_log(shard)) for shard in shards]
     assert [len(part) for part in dealt] == [6, 6, 6, 5]
     assert sorted(map(json.dumps, sum(dealt, []))) == sorted(map(json.dumps, episodes))
+
+
+def test_a_log_that_cannot_be_read_is_not_split(tmp_path, a_log):
+    """Is there no shard rather than some that lack episodes?"""
+    path = a_log([GOOD], [GOOD], "broken")
+    with pytest.raises(LogError, match="line 3: not JSON"):
+        split_log(path, 2, tmp_path / "shards")
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_an_episode_that_was_cut_short_says_so(tmp_path):
+    """Can a learner tell an episode that ended from one whose time was up?"""
+    path = tmp_path / "log.gz"
+    with LogWriter(path) as log:
+        log.write([GOOD, GOOD])
+        log.write([GOOD, GOOD], truncated=True)
+        log.write([GOOD, a_step(truncated=True)])
+    cut = [GOOD, a_step(truncated=True)]
+    assert list(read_log(path)) == [[GOOD, GOOD], cut, cut]
+    shards = split_log(path, 1, tmp_path / "shards")
+    assert shards[0].read_bytes() == path.read_bytes()
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def test_the_command_checks_and_splits(tmp_path, capsys):
+    path = tmp_path / "games.gz"
+    written(path, some_episodes(12))
+    assert logs.main(["check", str(path), "--observation-size=3", "--action-size=3"]) == 0
+    assert "games.gz: 12 episodes," in capsys.readouterr().out
+    assert logs.main(["split", str(path), "--shards=3", f"--out={tmp_path / 'shards'}"]) == 0
+    shards = capsys.readouterr().out.split()
+    assert [check_log(shard).episodes for shard in shards] == [4, 4, 4]
+
+
+def test_the_command_names_what_is_wrong(tmp_path, a_log, capsys):
+    path = a_log([GOOD], [a_step(action=1.5)])
+    for command in (["check", str(path)], ["split", str(path), f"--out={tmp_path}"]):
+        assert logs.main(command) == 1
+        said = capsys.readouterr()
+        assert said.err.startswith(f"serving.logs: {path}, line 2, step 0: action is 1.5")
+    assert logs.main(["split", str(path), "--shards=0"]) == 1
+    assert "shards is 0: expected 1 or more" in capsys.readouterr().err
+
+
+# -- episodes as they end --------------------------------------------------------------------------
+
+
+def as_arrays(episode: list[dict]) -> tuple:
+    return tuple(np.array([step[name] for step in episode]) for name in ("obs", "action", "reward"))
+
+
+def test_episodes_are_written_as_they_end(tmp_path):
+    """Are they all there, in order, in files of bounded size that read like any log?"""
+    episodes, log = some_episodes(60), EpisodeLog(tmp_path / "served", largest_file=4_000)
+    for i, episode in enumerate(episodes):
+        log.write(*as_arrays(episode), truncated=i % 5 == 0)
+    log.close()
+    assert (log.episodes, log.dropped, log.error) == (60, 0, None)
+    files = sorted((tmp_path / "served").iterdir())
+    assert len(files) > 3
+    assert all(file.stat().st_size < 5_000 for file in files)
+    for i, episode in enumerate(episodes):
+        if i % 5 == 0:
+            episode[-1]["truncated"] = True
+    assert [episode for file in files for episode in read_log(file, 3, 3)] == episodes
+
+
+def test_a_kill_costs_one_episode_at_most(tmp_path):
+    """Wherever a file breaks off, is all there that was whole?"""
+    log = EpisodeLog(tmp_path)
+    episodes = some_episodes(4)
+    for episode in episodes:
+        log.write(*as_arrays(episode), truncated=False)
+    log.close()
+    (path,) = tmp_path.iterdir()
+    whole, cut = path.read_bytes(), tmp_path / "cut.gz"
+    ends = [i for i in range(1, len(whole)) if whole[i : i + 3] == b"\x1f\x8b\x08"] + [len(whole)]
+    assert len(ends) == 4
+    for size in (*range(2, len(whole), 7), *range(ends[1] + 2, ends[1] + 30), len(whole) - 1):
+        if size - 1 in ends:
+            continue  # a lone first byte of the next episode: not even gzip's two-byte mark
+        cut.write_bytes(whole[:size])
+        read = list(read_log(cut, may_be_cut_off=True))
+        assert len(read) >= sum(end <= size for end in ends)
+        assert read == episodes[: len(read)]
+        if size not in ends:
+            with pytest.raises(
+                LogError, match=rf"cut.gz, line {len(read) + 1}: .* is cut off here"
+            ):
+                list(read_log(cut))
+
+
+def test_a_full_disk_spoils_nothing(tmp_path, monkeypatch):
+    """If an episode cannot be written, is the file as it was before, and the reason kept?"""
+    log = EpisodeLog(tmp_path)
+    first, second, third = some_episodes(3)
+    log.write(*as_arrays(first), truncated=False)
+    log._thread.submit(lambda: None).result()
+    real = log._file
+
+    class FullDisk:
+        name = real.name
+        tell, truncate, seek = real.tell, real.truncate, real.seek
+
+        @staticmethod
+        def write(data) -> int:
+            return real.write(data[: len(data) // 2])
+
+    log._file = FullDisk()
+    log.write(*as_arrays(second), truncated=False)
+    log._thread.submit(lambda: None).result()
+    assert "No space left on device" in log.error and log.dropped == 1
+    log._file = real
+    log.write(*as_arrays(third), truncated=False)
+    log.close()
+    (path,) = tmp_path.iterdir()
+    assert list(read_log(path)) == [first, third]
+
+
+def test_what_the_disk_cannot_take_is_dropped_and_counted(tmp_path, monkeypatch):
+    """Does a slow disk cost episodes of the log rather than memory without bounds?"""
+    monkeypatch.setattr(logs, "MOST_STEPS_WAITING", 50)
+    log, slow = EpisodeLog(tmp_path), threading.Event()
+    log._thread.submit(slow.wait, 30)
+    for episode in some_episodes(100):
+        log.write(*as_arrays(episode), truncated=False)
+    assert log._waiting <= 50 and log.dropped > 80
+    slow.set()
+    log.close()
+    assert log.episodes + log.dropped == 100
+    assert log._waiting == 0
+
+
+def test_a_server_writes_down_what_it_serves(policy_servers, tmp_path):
+    """Are yesterday's training episodes, and only those, today's data, also after a kill -9?"""
+    folder = tmp_path / "logs"
+    server = policy_servers(write_logs=folder)
+    client = server.client()
+    expected = []
+    for steps in (30, 1, 700):
+        transcript = client.episode(play_steps(client, steps))
+        expected.append([
+            {"obs": pytest.approx(row, abs=1e-6), "action": action, "reward": reward}
+            for row, action, reward in zip(
+                transcript.observations, transcript.actions, transcript.rewards
+            )
+        ])  # fmt: skip
+    play_steps(client, 20, training_enabled=False)
+    client.end_episode(client.start_episode(), [0.0] * 4)  # without a step
+    cut = client.start_episode()
+    client.get_action(cut, [0.5] * 4)
+    client.end_episode(cut, [0.0] * 4, truncated=True)
+    action = client.episode(cut).actions[0]
+    expected.append([{"obs": [0.5] * 4, "action": action, "reward": 0.0, "truncated": True}])
+    open_episode = client.start_episode()
+    client.get_action(open_episode, [0.0] * 4)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        read = [e for file in folder.iterdir() for e in read_log(file, 4, 2, may_be_cut_off=True)]
+        if len(read) == len(expected):
+            break
+        time.sleep(0.05)
+    server.kill()
+    assert read == expected
+    assert [e for file in folder.iterdir() for e in read_log(file, 4, 2)] == expected
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LogError, match="file: cannot be written to: File exists"):
+        EpisodeLog(tmp_path / "file")

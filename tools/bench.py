@@ -5,8 +5,8 @@
     make bench ARGS="--only=start,beside --seeds=3"
     make bench ARGS="--peers=DIR"
 
-DIR holds the peers' drivers (ray29_server.py, ray29_cartpole.py, sb3_cartpole.py, http_echo.py) and
-a virtual environment for each: ray29/, sb3/, echo/. Figures drift from machine to machine; the
+DIR holds the peers' drivers (ray29_server.py, ray29_cartpole.py, ray29_replay.py, sb3_cartpole.py,
+http_echo.py) and a virtual environment for each: ray29/, sb3/, echo/. Figures drift from machine to machine; the
 ratios, measured in one run, are what holds. Leave the machine alone while it measures.
 """
 
@@ -37,6 +37,9 @@ from typing import NamedTuple
 import psutil
 from playwright.sync_api import sync_playwright
 
+from serving import checkpoints
+from serving.logs import check_log, read_log, split_log
+from serving.pong import PongEnv
 from serving.testing import RunningServer, evaluate, frozen_policy
 from tools.bench_players import make_env
 
@@ -45,7 +48,19 @@ PLAYERS = ROOT / "tools" / "bench_players.py"
 ROLLOUTS = ROOT / "serving" / "do_rollouts.py"
 WEB_SERVER = ROOT / "serving" / "pong_web_server.py"
 START_RAY = ROOT / "tools" / "start-ray.sh"
-PARTS = ("start", "cartpole", "pong", "rollouts", "page", "busy", "beside")
+SMALL, LARGE = (ROOT / "serving" / name for name in ("data_small.gz", "data_large.gz"))
+PARTS = (
+    "start",
+    "cartpole",
+    "pong",
+    "rollouts",
+    "page",
+    "busy",
+    "beside",
+    "replay",
+    "logs",
+    "shards",
+)
 MARK = "ONLINE_LEARNING_KIT_BENCH"  # environment variable that everything started here inherits
 TARGET = 195.0
 LEARNER_PATIENCE = 60.0  # seconds
@@ -54,6 +69,9 @@ CHROMIUM = "/usr/bin/chromium"
 PONG_STEPS = 60_000
 MOST_PONG_SECONDS = 400.0
 MOST_PEER_SECONDS = 400.0
+REPLAYS = 3  # of the large log, to measure how fast
+MOST_SECONDS_OF_CATCHING_UP = 900.0
+PONG_GAMES = 20  # a policy is judged by
 
 
 class Row(NamedTuple):
@@ -87,6 +105,10 @@ class Figures:
     busy: dict | None = None
     beside: dict | None = None
     echo: dict | None = None
+    replay: dict | None = None
+    ray29_replay: float | None = None  # steps/s
+    logs: list[dict] = field(default_factory=list)  # a log and a seed each
+    shards: list[dict] = field(default_factory=list)  # a seed each
 
 
 # -- processes --------------------------------------------------------------------------------------
@@ -208,6 +230,22 @@ class Bench:
             items.append(Item("evaluation beside training", 15 + options.seconds, self.beside))
             if self.peer("echo", "http_echo.py"):
                 items.append(Item("bare echo", 2 + options.seconds / 2, self.echo))
+        if "replay" in parts:
+            items.append(Item("replay of a log over HTTP", 30, self.replay))
+            if self.peer("ray29", "ray29_replay.py"):
+                items.append(Item("replay of a log, Ray 2.9.3", 80, self.ray29_replay))
+        if "logs" in parts:
+            for log, seconds in ((SMALL, 20), (LARGE, 110)):
+                items += [
+                    Item(f"learn from {log.name}, seed {seed}", seconds,
+                         lambda log=log, seed=seed: self.learn_from(log, seed))
+                    for seed in range(options.log_seeds)
+                ]  # fmt: skip
+        if "shards" in parts:
+            items += [
+                Item(f"learn from 8 shards, seed {seed}", 110, lambda seed=seed: self.shards(seed))
+                for seed in range(options.log_seeds)
+            ]
         return items
 
     def peer(self, environment: str, driver: str) -> bool:
@@ -349,6 +387,84 @@ class Bench:
     def wait_for_learning(self, server: RunningServer) -> None:
         server.wait_until(lambda status: status.updates > 100, LEARNER_PATIENCE, "the learner")
 
+    # -- learning from logs ---------------------------------------------------------------------------
+
+    def replay(self) -> None:
+        """The plain loop of one client, while another one asks for actions."""
+        with (
+            RunningServer(8, 3) as server,
+            Player("ask", size=8) as asker,
+            Player("replay", log=LARGE, times=REPLAYS) as replayer,
+        ):
+            server.wait_until(lambda status: status.state in ("idle", "learning"),
+                              LEARNER_PATIENCE, "the learner")  # fmt: skip
+            used = psutil.Process(server.process.pid).cpu_times()
+            asker.play(server.address)
+            replayer.play(server.address)
+            found = replayer.result(600)
+            asked = asker.result(30)
+            status = server.client().status()
+            now = psutil.Process(server.process.pid).cpu_times()
+        found["accepted"] = status.logged_steps
+        found["waiting"] = status.steps_waiting
+        found["server_cpu_us_per_step"] = (
+            1e6 * (now.user + now.system - used.user - used.system) / found["steps"]
+        )
+        self.figures.replay = {**found, **asked}
+
+    def learn_from(self, log: Path, seed: int) -> None:
+        """Replays a log into a fresh server and lets it catch up; then the frozen policy, greedily,
+        beside the one that knew nothing and the players of the log."""
+        with (
+            RunningServer(8, 3, seed=seed) as server,
+            Player("replay", log=log) as replayer,
+        ):
+            server.wait_until(lambda status: status.state in ("idle", "learning"),
+                              LEARNER_PATIENCE, "the learner")  # fmt: skip
+            untrained = frozen_policy(server.client())
+            started = time.monotonic()
+            replayer.play(server.address)
+            found = replayer.result(600)
+            server.wait_until(
+                lambda status: (status.logged_steps, status.steps_waiting) == (found["steps"], 0),
+                MOST_SECONDS_OF_CATCHING_UP, "learning to catch up",
+            )  # fmt: skip
+            seconds = time.monotonic() - started
+            policy = frozen_policy(server.client())
+        self.figures.logs.append(
+            {"log": log.name, "seed": seed, "seconds": seconds, **play_pong(policy),
+             "untrained": play_pong(untrained), "behaviour": share_of_points(log)}
+        )  # fmt: skip
+
+    def shards(self, seed: int) -> None:
+        """The same from 8 shards, read by 2 env runners."""
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            split_log(LARGE, 8, folder)
+            command = [
+                sys.executable, str(ROOT / "serving" / "train_from_logs.py"),
+                f"{folder}/*.gz", "--observation-size=8", "--action-size=3", f"--seed={seed}",
+                "--num-env-runners=2", f"--checkpoint-file={folder}/pong", "--quiet",
+            ]  # fmt: skip
+            started = time.monotonic()
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=MOST_SECONDS_OF_CATCHING_UP
+            )
+            seconds = time.monotonic() - started
+            said = re.search(
+                r"read ([\d,]+) episodes, ([\d,]+) steps, in [\d.]+ s \(([\d,]+) steps/s\)",
+                done.stdout,
+            )
+            if done.returncode or not said:
+                raise RuntimeError(f"train_from_logs.py failed: {done.stderr[-500:]}")
+            _, policy = checkpoints.read(checkpoints.newest(f"{folder}/pong"))
+        episodes, steps, per_second = (int(number.replace(",", "")) for number in said.groups())
+        log = check_log(LARGE)
+        self.figures.shards.append(
+            {"seed": seed, "seconds": seconds, "steps_per_second": per_second, **play_pong(policy),
+             "each_once": (episodes, steps) == (log.episodes, log.steps),
+             "behaviour": share_of_points(LARGE)}
+        )  # fmt: skip
+
     # -- peers --------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -401,6 +517,17 @@ class Bench:
             "p99_ms": last[6],
         }
 
+    def ray29_replay(self) -> None:
+        port = a_free_port()
+        with self.peer_process("ray29", "ray29_server.py", 8, 3, port) as server:
+            wait_for_port(port, server)
+            with self.peer_process("ray29", "ray29_replay.py", LARGE, 45, port) as player:
+                output, _ = player.communicate(timeout=200)
+        said = re.search(r"(\d+) steps/s", output)
+        if not said:
+            raise RuntimeError(f"ray29_replay.py printed no figures: {output[-500:]}")
+        self.figures.ray29_replay = float(said[1])
+
     def sb3(self) -> None:
         seeds = self.options.peer_seeds
         with self.peer_process("sb3", "sb3_cartpole.py", seeds) as process:
@@ -450,6 +577,11 @@ class Bench:
             yield from self.busy_rows()
         if figures.beside:
             yield from self.beside_rows()
+        if figures.replay:
+            yield from self.replay_rows()
+        yield from self.log_rows()
+        if figures.shards:
+            yield from self.shard_rows()
 
     def cartpole_rows(self) -> Iterator[Row]:
         runs, ray29, sb3 = (
@@ -526,6 +658,78 @@ class Bench:
                   f"{beside['p99_ms']:.2f} ms (p50 {beside['p50_ms']:.2f} ms)",
                   "at most 3 ms", beside["p99_ms"] <= 3)  # fmt: skip
 
+    def replay_rows(self) -> Iterator[Row]:
+        replay, ray29 = self.figures.replay, self.figures.ray29_replay
+        rate = replay["steps_per_second"]
+        yield Row("replay of a log by the plain loop", f"{rate:,.0f} steps/s", "at least 20,000 steps/s",
+                  rate >= 20_000)  # fmt: skip
+        if ray29:
+            yield Row("... beside Ray 2.9.3", f"{rate / ray29:,.0f} times ({ray29:.0f} steps/s)", "",
+                      None)  # fmt: skip
+        lost = replay["steps"] - replay["accepted"]
+        yield Row("... steps lost", f"{lost} of {replay['steps']:,}", "none", lost == 0)
+        yield Row("... CPU of client and server",
+                  f"{replay['cpu_us_per_step'] + replay['server_cpu_us_per_step']:.1f} us a step",
+                  "", None)  # fmt: skip
+        yield Row("... get_action of another client meanwhile, p99",
+                  f"{replay['p99_ms']:.2f} ms (p50 {replay['p50_ms']:.2f} ms)",
+                  "under 10 ms", replay["p99_ms"] < 10)  # fmt: skip
+
+    def log_rows(self) -> Iterator[Row]:
+        large = [run for run in self.figures.logs if run["log"] == LARGE.name]
+        small = [run for run in self.figures.logs if run["log"] == SMALL.name]
+        if large:
+            yield self.points_row(
+                f"points won after {LARGE.name}, greedily, {len(large)} seeds", large
+            )
+            seconds = statistics.median(run["seconds"] for run in large)
+            yield Row("... replayed and learned from, median", f"{seconds:.0f} s", "", None)
+        if small:
+            times = [run["returned"] / max(run["untrained"]["returned"], 1e-3) for run in small]
+            yield Row(f"balls returned after {SMALL.name}, beside an untrained policy",
+                      f"{min(times):.1f} to {max(times):.1f} times", "at least 2 times",
+                      min(times) >= 2)  # fmt: skip
+
+    def shard_rows(self) -> Iterator[Row]:
+        shards, replay = self.figures.shards, self.figures.replay
+        yield self.points_row(
+            f"points won after 8 shards, 2 env runners, {len(shards)} seeds", shards
+        )
+        rate = statistics.median(run["steps_per_second"] for run in shards)
+        faster = None if replay is None else rate > replay["steps_per_second"]
+        yield Row("... read, median", f"{rate:,.0f} steps/s", "more than over HTTP", faster)
+        once = all(run["each_once"] for run in shards)
+        yield Row("... every episode counted once", "yes" if once else "no", "yes", once)
+
+    def points_row(self, what: str, runs: list[dict]) -> Row:
+        won, behaviour = [run["won"] for run in runs], runs[0]["behaviour"]
+        return Row(what, f"{min(won):.0%} to {max(won):.0%} (the log: {behaviour:.0%})",
+                   "at least 30%, and more than the log's", min(won) >= max(0.3, behaviour + 0.1))  # fmt: skip
+
+
+def play_pong(policy) -> dict:
+    """Greedy games: `won`, the share of points, and `returned`, balls a point."""
+    env, won, lost, hits = PongEnv(), 0, 0, 0
+    for game in range(PONG_GAMES):
+        observation, _ = env.reset(seed=10_000 + game)
+        done = False
+        while not done:
+            action = policy.act(observation, 0, None).action
+            observation, _, terminated, truncated, info = env.step(action)
+            done = terminated or truncated
+            won += info["event"] == "right scores"
+            lost += info["event"] == "left scores"
+            hits += info["event"] == "right hits"
+    points = max(1, won + lost)
+    return {"won": won / points, "returned": hits / points}
+
+
+def share_of_points(log: Path) -> float:
+    """That the players of a log won: a point is a reward of 1 or -1."""
+    rewards = [step["reward"] for episode in read_log(log) for step in episode]
+    won, lost = (sum(round(reward) == point for reward in rewards) for point in (1, -1))
+    return won / (won + lost)
+
 
 # -- running ----------------------------------------------------------------------------------------
 
@@ -596,6 +800,8 @@ def parse() -> argparse.Namespace:
     add("--starts", type=int, default=10, metavar="N", help="starts (default: %(default)s)")
     add("--seeds", type=int, default=20, metavar="N", help="of CartPole (default: %(default)s)")
     add("--pong-seeds", type=int, default=5, metavar="N", help="of Pong (default: %(default)s)")
+    add("--log-seeds", type=int, default=5, metavar="N",
+        help="of learning from logs (default: %(default)s)")  # fmt: skip
     add("--peer-seeds", type=int, default=3, metavar="N", help="of SB3 (default: %(default)s)")
     add("--seconds", type=float, default=20, metavar="S",
         help="to count steps and waits for (default: %(default)s)")  # fmt: skip

@@ -1,10 +1,11 @@
 #!/usr/bin/env python
 """The players of tools/bench.py: each is a process of its own, as a student's notebook is.
 
-    python tools/bench_players.py learn | pong | train | evaluate | echo
+    python tools/bench_players.py learn | pong | train | evaluate | echo | replay | ask
 
 A player says `ready` once it is imported, reads the address to play against from standard input,
-and prints what it has seen as one line of JSON. `train` plays until standard input is closed.
+and prints what it has seen as one line of JSON. `train` and `ask` go on until standard input is
+closed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import gymnasium as gym
 import numpy as np
 
 from serving.client import PolicyClient
+from serving.logs import Episode, read_log
 from serving.policy import Policy
 from serving.pong import PongEnv
 from serving.testing import frozen_policy
@@ -111,10 +113,16 @@ def share_of_points(policy: Policy) -> float:
     return won / max(won + lost, 1)
 
 
-def train(client: PolicyClient, seed: int) -> dict:
-    """Plays and trains until nobody listens any more."""
+def nobody_listens() -> threading.Event:
+    """Is set when standard input is closed."""
     closed = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), closed.set()), daemon=True).start()
+    return closed
+
+
+def train(client: PolicyClient, seed: int) -> dict:
+    """Plays and trains until nobody listens any more."""
+    closed = nobody_listens()
     env, steps = make_env(), 0
     env.reset(seed=seed)
     while not closed.is_set():
@@ -131,6 +139,33 @@ def evaluate(client: PolicyClient, seed: int, seconds: float) -> dict:
     while time.perf_counter() - started < seconds:
         play(client, env, False, waits)
     return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
+
+
+def ask(client: PolicyClient, size: int) -> dict:
+    """An evaluation client that asks for an action, and again, until nobody listens any more."""
+    closed, waits = nobody_listens(), []
+    observation, episode_id = np.zeros(size), client.start_episode(training_enabled=False)
+    while not closed.is_set():
+        asked = time.perf_counter()
+        client.get_action(episode_id, observation)
+        waits.append(time.perf_counter() - asked)
+    return quantiles(waits)
+
+
+def replay(client: PolicyClient, episodes: list[Episode], times: int) -> dict:
+    """The plain loop of a student who replays a log."""
+    steps, started, used = 0, time.perf_counter(), time.process_time()
+    for _ in range(times):
+        for episode in episodes:
+            episode_id = client.start_episode()
+            for step in episode:
+                client.log_action(episode_id, step["obs"], step["action"])
+                client.log_returns(episode_id, step["reward"])
+            client.end_episode(episode_id, episode[-1]["obs"])
+            steps += len(episode)
+    seconds = time.perf_counter() - started
+    return {"steps": steps, "seconds": seconds, "steps_per_second": steps / seconds,
+            "cpu_us_per_step": 1e6 * (time.process_time() - used) / steps}  # fmt: skip
 
 
 def echo(address: str, seconds: float) -> dict:
@@ -157,13 +192,18 @@ def quantiles(waits: list[float]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("role", choices=("learn", "pong", "train", "evaluate", "echo"))
+    roles = ("learn", "pong", "train", "evaluate", "echo", "ask", "replay")
+    parser.add_argument("role", choices=roles)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--target", type=float, default=195.0)
     parser.add_argument("--steps", type=int, default=60_000)
     parser.add_argument("--every", type=int, default=5_000)
+    parser.add_argument("--size", type=int, default=8, help="of an observation")
+    parser.add_argument("--log", help="to replay")
+    parser.add_argument("--times", type=int, default=1, help="to replay it")
     options = parser.parse_args()
+    episodes = list(read_log(options.log)) if options.log else []
     print("ready", flush=True)
     address = sys.stdin.readline().strip()
     if not address:
@@ -175,6 +215,8 @@ def main() -> int:
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),
         "echo": lambda: echo(address, options.seconds),
+        "ask": lambda: ask(client, options.size),
+        "replay": lambda: replay(client, episodes, options.times),
     }
     print(json.dumps(roles[options.role]()), flush=True)
     return 0

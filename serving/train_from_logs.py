@@ -1,0 +1,430 @@
+#!/usr/bin/env python
+"""Trains a policy from logs of played episodes: nobody plays, and nothing is served meanwhile.
+
+    python -m serving.logs split serving/data_large.gz --shards=8 --out=shards
+    python serving/train_from_logs.py 'shards/*.gz' --observation-size=8 --action-size=3 \\
+        --checkpoint-file=pong --num-env-runners=2
+
+The shards are read by RLlib's env runners, N processes on the cluster that Ray is attached to or on
+this machine; every machine must be able to read them under the same path. It ends in a checkpoint
+from which the policy server goes on when it is started with the same options, and so does this
+program.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # found from anywhere, also when the package is not installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import argparse
+import glob
+import logging
+import os
+import queue
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from serving import checkpoints
+from serving.checkpoints import CheckpointError
+from serving.link import Configure
+from serving.logs import LogError
+from serving.settings import RUNS
+from serving.simple_policy_server import StartError, add_learning_options, settings_from
+
+PORTION = 2_000  # steps read at a time, about
+READING = "reading"  # RLlib asks env runners for other things, too
+SAVE_EVERY = 30.0  # seconds
+EVENTS_EVERY = 1.0  # seconds, for TensorBoard
+PROBE_EVERY = 1.0  # seconds, for an env runner that died to be back
+MOST_DEATHS = 10  # of env runners in a row, with nothing read in between
+SECONDS_TO_START = 300.0  # for env runners
+
+
+class Portion(NamedTuple):
+    """What is to be read next of a shard: `first` episodes of it are done."""
+
+    shard: str
+    first: int
+
+
+class Pass:
+    """Reads every episode of all shards once, with as many env runners as there are.
+
+    An env runner is asked for a portion of a shard, some episodes, and they count when they have
+    come. If it dies, Ray starts another in its place, and the portion that it was reading is read
+    again by whoever is free: none is lost, none counts twice.
+
+    group: RLlib's `EnvRunnerGroup` of `LogShardEnvRunner`s.
+    """
+
+    def __init__(self, group, shards: list[str], may_be_cut_off: bool = False):
+        self.shards = len(shards)
+        self.finished = self.episodes = self.steps = self.deaths = 0
+        self._steps_of_finished, self._steps_of = 0, dict.fromkeys(shards, 0)
+        self._group = group
+        self._may_be_cut_off = may_be_cut_off
+        self._to_do = deque(Portion(shard, 0) for shard in shards)
+        self._asked: dict[int, Portion] = {}  # env runner -> what it is reading
+        self._next: dict[int, Portion] = {}  # env runner -> what follows, in a file it has open
+        self._deaths_in_a_row = 0
+        self._next_probe = 0.0
+        self._last_sign = time.monotonic()
+
+    @property
+    def is_done(self) -> bool:
+        return self.finished == self.shards
+
+    @property
+    def expected_steps(self) -> int | None:
+        """Of all shards, going by the finished ones; None as long as there is none."""
+        if not self.finished:
+            return None
+        return round(self._steps_of_finished / self.finished * self.shards)
+
+    def ask(self) -> None:
+        """Gives everybody who is free something to read."""
+        for runner in self._group.healthy_env_runner_ids():
+            if runner in self._asked or not (self._to_do or runner in self._next):
+                continue
+            portion = self._next.pop(runner, None) or self._to_do.popleft()
+            self._asked[runner] = portion
+            self._group.foreach_env_runner_async(
+                "sample",
+                tag=READING,
+                kwargs={
+                    **portion._asdict(),
+                    "most_steps": PORTION,
+                    "may_be_cut_off": self._may_be_cut_off,
+                },
+                remote_worker_ids=[runner],
+            )
+
+    def take(self, wait: float = 0.0) -> list:
+        """The episodes that have come, as RLlib's; waits up to `wait` seconds for them. Raises
+        LogError if a shard is not as it should be, StartError if the env runners keep dying."""
+        taken = []
+        for runner, read in self._group.fetch_ready_async_reqs(tags=READING, timeout_seconds=wait):
+            shard, first = self._asked.pop(runner)
+            if read.error:
+                raise LogError(read.error)
+            steps = sum(map(len, read.episodes))
+            self.episodes, self.steps = self.episodes + len(read.episodes), self.steps + steps
+            self._steps_of[shard] += steps
+            if read.is_last:
+                self.finished += 1
+                self._steps_of_finished += self._steps_of[shard]
+            else:
+                self._next[runner] = Portion(shard, first + len(read.episodes))
+            taken += read.episodes
+            self._deaths_in_a_row, self._last_sign = 0, time.monotonic()
+        self._look_after_the_dead()
+        return taken
+
+    def _look_after_the_dead(self) -> None:
+        healthy = set(self._group.healthy_env_runner_ids())
+        for runner in set(self._next) - healthy:
+            self._to_do.appendleft(self._next.pop(runner))
+        for runner in set(self._asked) - healthy:
+            self._to_do.appendleft(self._asked.pop(runner))
+            self.deaths, self._deaths_in_a_row = self.deaths + 1, self._deaths_in_a_row + 1
+            if self._deaths_in_a_row > MOST_DEATHS:
+                raise StartError("the env runners keep dying; Ray's logs say why")
+        if len(healthy) < self._group.num_remote_env_runners() and (
+            time.monotonic() >= self._next_probe
+        ):
+            self._next_probe = time.monotonic() + PROBE_EVERY
+            self._group.probe_unhealthy_env_runners(timeout_seconds=0.05)
+        if not healthy and time.monotonic() - self._last_sign > SECONDS_TO_START:
+            raise StartError(f"no env runner has come back for {SECONDS_TO_START:.0f} s")
+
+
+class Progress:
+    """The bar: how many steps were learned from, of how many there are to learn from."""
+
+    def __init__(self, passes: int, quiet: bool):
+        self._passes = passes
+        self._bar = tqdm(
+            total=10**9,  # until it is known
+            disable=quiet,
+            mininterval=0.5,
+            miniters=0,
+            bar_format="{percentage:3.0f}%|{bar:20}| {desc}, {remaining} left",
+        )
+
+    def show(self, number: int, reading: Pass, steps: int, learned: int, algorithm) -> None:
+        """number: of the pass, from 1; steps: read in all passes."""
+        self._bar.set_description_str(
+            f"pass {number} of {self._passes}: {reading.episodes:,} episodes, {steps:,} steps read, "
+            f"{learned:,} learned from, {algorithm.updates_per_second:,.0f} updates/s",
+            refresh=False,
+        )
+        expected = reading.expected_steps
+        if expected is not None:
+            left = (self._passes - number) * expected + max(0, expected - reading.steps)
+            self._bar.total = max(steps + left, 1)
+        self._bar.update(max(0, learned) - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Result(NamedTuple):
+    """`episodes` and `steps` count each pass; `reading` and `seconds` are durations."""
+
+    episodes: int
+    steps: int
+    updates: int
+    deaths: int
+    reading: float
+    seconds: float
+
+
+class Trainer:
+    """The algorithm, the env runners that feed it, and the checkpoint it ends in."""
+
+    def __init__(self, options: argparse.Namespace, settings):
+        self.options = options
+        self.configure = Configure(
+            session=uuid.uuid4().hex,
+            run=options.run,
+            observation_size=options.observation_size,
+            action_size=options.action_size,
+            options={},
+            checkpoint_file=str(Path(options.checkpoint_file).absolute()),
+            restore=checkpoints.newest(options.checkpoint_file),
+            log_dir=str(Path(options.log_dir or f"{options.checkpoint_file}.logs").absolute()),
+            ray_address=options.ray_address,
+        )
+        if self.configure.restore:
+            meta, _ = checkpoints.read(self.configure.restore)
+            checkpoints.check_fits(
+                meta, self.configure.restore, options.run,
+                options.observation_size, options.action_size, settings.hidden,
+            )  # fmt: skip
+        self.algorithm = self._build(settings)
+
+    def _build(self, settings):
+        import torch
+
+        from serving.algorithms import CONFIGS
+        from serving.env_runner import LogShardEnvRunner
+
+        torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
+        config = CONFIGS[self.options.run](
+            settings, self.options.observation_size, self.options.action_size
+        ).env_runners(
+            env_runner_cls=LogShardEnvRunner,
+            num_env_runners=self.options.num_env_runners,
+            num_cpus_per_env_runner=0,  # they mostly wait for the learner
+        )
+        config.fault_tolerance(restart_failed_env_runners=True)
+        algorithm = config.build_algo()
+        algorithm.env_runner.connect(queue.SimpleQueue(), lambda state, version: None)
+        if self.configure.restore:
+            algorithm.load(Path(self.configure.restore) / "learner.pkl")
+            algorithm.counters.consumed = algorithm.counters.acted = 0
+        return algorithm
+
+    def processes(self) -> list[int]:
+        """The env runners' process ids; raises StartError if Ray does not start them."""
+        started = self.algorithm.env_runner_group.foreach_env_runner(
+            lambda runner: os.getpid(), local_env_runner=False, timeout_seconds=SECONDS_TO_START
+        )
+        if len(started) < self.options.num_env_runners:
+            raise StartError(
+                f"Ray has started {len(started)} of {self.options.num_env_runners} env runners "
+                f"within {SECONDS_TO_START:.0f} s"
+            )
+        return started
+
+    def train(self, shards: list[str]) -> Result:
+        """Learns from all passes, and saves."""
+        from tensorboardX import SummaryWriter
+
+        from serving.learner import write_events
+
+        algorithm, started = self.algorithm, time.monotonic()
+        episodes = steps = deaths = 0
+        reading_seconds, updates = 0.0, algorithm.counters.updates
+        events = SummaryWriter(self.configure.log_dir, flush_secs=2)
+        progress = Progress(self.options.passes, self.options.quiet)
+        next_save, next_events = started + SAVE_EVERY, started
+
+        def now_and_then() -> None:
+            nonlocal next_save, next_events
+            algorithm.metrics.reduce()
+            if time.monotonic() > next_events:
+                next_events = time.monotonic() + EVENTS_EVERY
+                write_events(events, algorithm)
+            if time.monotonic() > next_save:
+                self.save()
+                next_save = time.monotonic() + SAVE_EVERY
+
+        try:
+            for number in range(1, self.options.passes + 1):
+                reading = Pass(algorithm.env_runner_group, shards, self.options.may_be_cut_off)
+                began = time.monotonic()
+                for _ in self._rounds(reading):
+                    so_far = steps + reading.steps
+                    progress.show(number, reading, so_far, so_far - algorithm.owed, algorithm)
+                    now_and_then()
+                episodes, steps = episodes + reading.episodes, steps + reading.steps
+                deaths += reading.deaths
+                reading_seconds += time.monotonic() - began
+            while algorithm.owed:
+                algorithm.training_step(0.5)
+                progress.show(number, reading, steps, steps - algorithm.owed, algorithm)
+                now_and_then()
+        finally:
+            progress.close()
+            events.close()
+        updates = algorithm.counters.updates - updates
+        self.save()
+        return Result(episodes, steps, updates, deaths, reading_seconds, time.monotonic() - started)
+
+    def _rounds(self, reading: Pass) -> Iterator[None]:
+        """Reads and learns until the pass has been read to its end. Reading goes first, as long as
+        nothing is forgotten before it was learned from."""
+        algorithm = self.algorithm
+        room = algorithm.settings.replay_capacity - PORTION * self.options.num_env_runners
+        while not reading.is_done:
+            if algorithm.owed < max(room, 1):
+                reading.ask()
+            episodes = reading.take(wait=0.0 if algorithm.owed else 0.1)
+            algorithm.take_over(episodes)
+            if algorithm.owed:
+                algorithm.training_step(0.02 if episodes else 0.2)
+            yield
+
+    def save(self) -> None:
+        from serving.learner import write_checkpoint
+
+        write_checkpoint(self.configure, self.algorithm)
+
+
+def find_shards(patterns: list[str]) -> list[str]:
+    """The files that the patterns name, each once; raises StartError for one that names none."""
+    found = []
+    for pattern in patterns:
+        files = sorted(glob.glob(pattern))
+        if not files:
+            raise StartError(f"{pattern}: no such log")
+        found += [os.path.abspath(file) for file in files]
+    return list(dict.fromkeys(found))
+
+
+def check(options: argparse.Namespace, settings) -> None:
+    """Raises StartError for what can be known before anything is started."""
+    for name in ("observation_size", "action_size", "num_env_runners", "passes"):
+        if getattr(options, name) < 1:
+            flag = "--" + name.replace("_", "-")
+            raise StartError(f"{flag}={getattr(options, name)}: expected 1 or more")
+    if not hasattr(settings, "replay_capacity"):
+        raise StartError(
+            f"--run={options.run} learns from its own actions only, and a log holds those of "
+            "others: it would teach it nothing; --run=DQN learns from everybody's"
+        )
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    description, _, example = __doc__.partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("logs", nargs="+", metavar="SHARDS", help="logs, or patterns such as 'shards/*.gz'")
+    add("--observation-size", type=int, required=True, metavar="N",
+        help="how many numbers an observation has (Pong: 8)")  # fmt: skip
+    add("--action-size", type=int, required=True, metavar="N",
+        help="how many actions there are to choose from (Pong: 3)")  # fmt: skip
+    add("--run", default="DQN", choices=sorted(RUNS), help="how to learn (default: %(default)s)")
+    add("--checkpoint-file", required=True, metavar="NAME",
+        help="where to save, and to go on from if it is there")  # fmt: skip
+    add("--num-env-runners", type=int, default=2, metavar="N",
+        help="processes that read shards (default: %(default)s)")  # fmt: skip
+    add("--passes", type=int, default=1, metavar="N",
+        help="how often to read all of it (default: %(default)s)")  # fmt: skip
+    add("--may-be-cut-off", action="store_true",
+        help="a log that breaks off, as a kill of its writer leaves it, just ends there")  # fmt: skip
+    add("--log-dir", metavar="DIR", help="for TensorBoard's events (default: NAME.logs)")
+    add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
+        help="'auto' attaches to a running Ray or starts a small one, 'local' always starts one")  # fmt: skip
+    add("--quiet", action="store_true", help="no progress bar, only the result")
+    add_learning_options(parser)
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Trains as the options say; the checkpoint is there when it returns."""
+    settings = settings_from(options)
+    check(options, settings)
+    shards = find_shards(options.logs)
+    lock = checkpoints.lock(options.checkpoint_file)
+    try:
+        warnings.simplefilter("ignore")
+        if not options.quiet:
+            print(f"{len(shards)} shards; waiting for Ray ...", flush=True)
+        # Ray's core fears for the arguments of env runners it may have to start again; RLlib keeps
+        # them.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        from serving.ray_cluster import attach_ray
+
+        # The env runners find this package where it lies here.
+        path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        attach_ray(options.ray_address, runtime_env={"env_vars": path})
+        # They would report every death with a traceback; we replace the dead, and count.
+        for name in ("utils.actor_manager", "env.env_runner_group", "algorithms.algorithm_config"):
+            logging.getLogger(f"ray.rllib.{name}").setLevel(logging.CRITICAL)
+        trainer = Trainer(options, settings)
+        try:
+            processes = trainer.processes()
+            if not options.quiet:
+                print(f"read by processes {', '.join(map(str, processes))}", flush=True)
+            return trainer.train(shards)
+        except KeyboardInterrupt:
+            trainer.save()
+            raise
+        finally:
+            trainer.algorithm.stop()
+    finally:
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+        os.close(lock)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        result = run(options)
+    except (StartError, CheckpointError, LogError, ConnectionError) as error:
+        print(f"train_from_logs: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped early")
+        return 130
+    died = f", though env runners died {result.deaths} times" if result.deaths else ""
+    print(
+        f"read {result.episodes:,} episodes, {result.steps:,} steps, in {result.reading:.1f} s "
+        f"({result.steps / max(result.reading, 1e-3):,.0f} steps/s){died}; {result.updates:,} "
+        f"updates, {result.seconds:.0f} s in all\n"
+        f"saved to {options.checkpoint_file}; serve it with: python serving/simple_policy_server.py "
+        f"--observation-size={options.observation_size} --action-size={options.action_size} "
+        f"--run={options.run} --checkpoint-file={options.checkpoint_file}",
+        flush=True,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
