@@ -88,7 +88,9 @@ class LearnsFromBatch(TorchLearner):
         steps[Columns.ACTION_DIST_INPUTS] = logits[is_step]
         steps[Postprocessing.VALUE_TARGETS] = (better + values)[is_step]
         better = better[is_step]
-        steps[Postprocessing.ADVANTAGES] = (better - better.mean()) / max(better.std(correction=0), 1e-4)
+        steps[Postprocessing.ADVANTAGES] = (better - better.mean()) / max(
+            better.std(correction=0), 1e-4
+        )
         ratio = torch.exp(
             log_probabilities(steps[Columns.ACTION_DIST_INPUTS], steps[Columns.ACTIONS])
             - steps[Columns.ACTION_LOGP]
@@ -388,23 +390,31 @@ def actor_state(layers) -> dict[str, np.ndarray]:
     return state
 
 
-def _actor_critic(hidden) -> RLModuleSpec:
-    return RLModuleSpec(
-        module_class=DefaultPPOTorchRLModule,
-        model_config=DefaultModelConfig(
-            fcnet_hiddens=list(hidden),
-            fcnet_activation=ACTIVATION,
-            head_fcnet_hiddens=[],
-            vf_share_layers=False,
-        ),
+class PGConfig(AlgorithmConfig):
+    """RLlib has no PG any more; its PPO module, an actor and a critic, is what it needs."""
+
+    @override(AlgorithmConfig)
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=DefaultPPOTorchRLModule)
+
+    @override(AlgorithmConfig)
+    def get_default_learner_class(self) -> type[PGLearner]:
+        return PGLearner
+
+
+def _actor_critic(hidden) -> DefaultModelConfig:
+    return DefaultModelConfig(
+        fcnet_hiddens=list(hidden),
+        fcnet_activation=ACTIVATION,
+        head_fcnet_hiddens=[],
+        vf_share_layers=False,
     )
 
 
-def pg_config(settings: PGSettings, observation_size: int, action_size: int) -> AlgorithmConfig:
+def pg_config(settings: PGSettings, observation_size: int, action_size: int) -> PGConfig:
     """RLlib's configuration for `OnlinePG`; `build_algo()` makes the algorithm of it."""
-    config = served(AlgorithmConfig(algo_class=OnlinePG), settings, observation_size, action_size)
-    return config.rl_module(rl_module_spec=_actor_critic(settings.hidden)).training(
-        learner_class=PGLearner,
+    config = served(PGConfig(algo_class=OnlinePG), settings, observation_size, action_size)
+    return config.rl_module(model_config=_actor_critic(settings.hidden)).training(
         lr=settings.learning_rate,
         gamma=settings.gamma,
         train_batch_size_per_learner=settings.batch_size,
@@ -414,7 +424,7 @@ def pg_config(settings: PGSettings, observation_size: int, action_size: int) -> 
 def ppo_config(settings: PPOSettings, observation_size: int, action_size: int) -> PPOConfig:
     """RLlib's configuration for `OnlinePPO`; `build_algo()` makes the algorithm of it."""
     config = served(PPOConfig(algo_class=OnlinePPO), settings, observation_size, action_size)
-    return config.rl_module(rl_module_spec=_actor_critic(settings.hidden)).training(
+    return config.rl_module(model_config=_actor_critic(settings.hidden)).training(
         learner_class=PPOLearner,
         lr=settings.learning_rate,
         gamma=settings.gamma,
