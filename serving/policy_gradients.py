@@ -161,7 +161,8 @@ class PGLearner(LearnsFromBatch):
         logits = fwd_out[Columns.ACTION_DIST_INPUTS]
         taken = log_probabilities(logits, batch[Columns.ACTIONS])  # (steps,)
         policy_loss = -(taken * batch[Postprocessing.ADVANTAGES]).mean()
-        entropy = torch.distributions.Categorical(logits=logits).entropy().mean()
+        logs = torch.log_softmax(logits, -1)  # (steps, actions)
+        entropy = -(logs.exp() * logs).sum(-1).mean()
         error = value_loss(self.module[module_id].unwrapped(), batch)
         figures = {
             POLICY_LOSS_KEY: policy_loss.item(),
@@ -240,9 +241,8 @@ class OnlinePolicyGradient(OnlineAlgorithm):
         """Takes over experience for about `seconds`; learns whenever the batch is full."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.env_runner.ended:
-            if not self._take_over(wait=0.05):
-                continue
-            self.on_round()
+            if self._take_over(wait=0.05):
+                self.on_round()
             if len(self.batch) >= self.settings.batch_size:
                 self._learn()
                 self.publish()
@@ -325,6 +325,8 @@ class OnlinePolicyGradient(OnlineAlgorithm):
 
     def _learn(self) -> None:
         started, steps = time.monotonic(), len(self.batch)
+        state = self.learner_group.get_weights()[DEFAULT_MODULE_ID]
+        check_numbers([tuple(map(to_array, state.values()))], self.counters.updates)
         tensors = {name: torch.from_numpy(part) for name, part in self.batch.columns().items()}
         results = self.learner_group.update(
             batch=MultiAgentBatch(
