@@ -34,7 +34,9 @@ def feed(
             actions=np.array([d.action for d in decisions], "<i4").tobytes(),
             rewards=rewards.astype("<f4").tobytes(),
             log_probabilities=np.array([d.log_probability for d in decisions], "<f4").tobytes(),
-            versions=np.full(steps, policy.version if version is None else version, "<i4").tobytes(),
+            versions=np.full(
+                steps, policy.version if version is None else version, "<i4"
+            ).tobytes(),
             logged=logged,
             ending=ending,
         )
