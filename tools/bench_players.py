@@ -32,8 +32,11 @@ from serving.client import PolicyClient
 AVERAGED = 20  # episodes
 
 
-def make_env() -> gym.Env:
-    return gym.make("CartPole-v1", max_episode_steps=200)
+def make_env(name: str = "CartPole-200") -> gym.Env:
+    """A gymnasium environment; CartPole-200 is CartPole as it was first, with 200 steps at most."""
+    if name == "CartPole-200":
+        return gym.make("CartPole-v1", max_episode_steps=200)
+    return gym.make(name)
 
 
 def play(
@@ -54,10 +57,10 @@ def play(
     return total, steps
 
 
-def learn(client: PolicyClient, seed: int, seconds: float, target: float) -> dict:
+def learn(client: PolicyClient, seed: int, seconds: float, target: float, name: str) -> dict:
     """Plays until the mean of 20 episodes is `target`. `at` is a time.monotonic(), which all
     processes of a machine share."""
-    env, returns, steps, solved = make_env(), [], 0, False
+    env, returns, steps, solved = make_env(name), [], 0, False
     env.reset(seed=seed)
     give_up = time.monotonic() + seconds
     while not solved and time.monotonic() < give_up:
@@ -119,6 +122,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--target", type=float, default=195.0)
+    parser.add_argument("--env", default="CartPole-200")
     options = parser.parse_args()
     print("ready", flush=True)
     address = sys.stdin.readline().strip()
@@ -126,7 +130,7 @@ def main() -> int:
         return 1
     client = PolicyClient(address, quiet=True)
     roles: dict[str, Callable[[], dict]] = {
-        "learn": lambda: learn(client, options.seed, options.seconds, options.target),
+        "learn": lambda: learn(client, options.seed, options.seconds, options.target, options.env),
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),
         "echo": lambda: echo(address, options.seconds),
