@@ -68,6 +68,53 @@ def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, action
         algorithm.stop()
 
 
+@pytest.mark.parametrize("hidden", OFFERED, ids=str)
+@pytest.mark.parametrize("run", ["PG", "PPO"])
+def test_the_numpy_policy_has_the_actors_logits(ray_driver, rng, run, hidden):
+    """Does the published policy compute the actor's logits, and greedily take the same action?"""
+    import torch
+
+    from serving.algorithms import CONFIGS
+
+    algorithm = CONFIGS[run](settings_for(run, hidden=hidden, seed=3), 8, 3).build_algo()
+    try:
+        module = algorithm.learner_group._learner.module["default_policy"].unwrapped()
+        with torch.no_grad():  # biases that are not 0
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        published = []
+        algorithm.env_runner.connect(
+            queue.SimpleQueue(),
+            lambda state, version: published.append(algorithm.policy(state, version)),
+        )
+        algorithm.publish()
+        (policy,) = published
+        seen = observations(rng, 8)
+        with torch.no_grad():
+            out = module.forward_inference({"obs": torch.from_numpy(seen)})
+        expected = out["action_dist_inputs"].numpy()
+        assert policy.kind == "action_logits"
+        assert policy.values(seen).shape == expected.shape == (500, 3)
+        np.testing.assert_allclose(policy.values(seen), expected, rtol=1e-5, atol=1e-5)
+        adopted = CONFIGS[run](settings_for(run, hidden=hidden, seed=4), 8, 3).build_algo()
+        try:
+            adopted.adopt(policy)
+            weights = adopted.learner_group.get_weights()["default_policy"]
+            again = adopted.policy(weights, 1)
+        finally:
+            adopted.stop()
+        np.testing.assert_array_equal(again.values(seen), policy.values(seen))
+    finally:
+        algorithm.stop()
+
+
+def test_an_untrained_policy_prefers_nothing(rng):
+    """Does a policy gradient start from actions that are all about as probable?"""
+    policy = untrained(4, 3, [64, 64], 5, "action_logits")
+    assert np.abs(policy.values(rng.normal(size=(100, 4)))).max() < 0.1
+    assert (policy.version, policy.kind, policy.exploration(0)) == (0, "action_logits", 0.0)
+
+
 # -- against torch ---------------------------------------------------------------------------------
 
 
