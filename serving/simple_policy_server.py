@@ -215,10 +215,11 @@ def say(text: str) -> None:
 async def report(server: PolicyServer) -> None:
     """Prints a line per iteration, as long as there is something new to say."""
     said, warned = None, False
+    before = server.status().unlearnable_steps  # of a checkpoint: said when they came
     while True:
         await asyncio.sleep(1.0)
         status = server.status()
-        if status.unlearnable_steps and not warned:
+        if status.unlearnable_steps > before and not warned:
             say(
                 f"logged steps teach --run={status.run} nothing: it learns only from actions that "
                 "its own policy chose. --run=DQN learns from everybody's."
