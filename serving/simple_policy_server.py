@@ -7,11 +7,11 @@
 How to learn, --run:
 
     DQN   learns from everybody's steps, also from logged ones, again and again. It needs the
-          fewest steps; start with it.
-    PPO   learns only from what its own newest policy did, and a batch at a time. It needs several
-          times the steps, costs little for each, and is hard to upset.
-    PG    the plain policy gradient that PPO improves on: one step for each batch. It needs the most
-          steps, and is the one to read and to compare with.
+          fewest episodes; start with it, and take it if there are logs.
+    PPO   learns only from what its own newest policy did, a batch at a time, and keeps each new
+          policy near the one that acted. It needs more episodes, and little work for each.
+    PG    the plain policy gradient that PPO improves on: one step for each batch, and nothing that
+          keeps it small. The one to read, and to compare with.
 
 Players connect with `serving.PolicyClient("http://localhost:8900")`, or with any program that
 speaks HTTP (see README.md for a session with curl). Ctrl-C saves and stops; the same command goes
