@@ -7,18 +7,14 @@ the plumbing in between, which costs stock DQN nine tenths of its time: transiti
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections.abc import Callable
 
-import gymnasium as gym
 import numpy as np
 import torch
-from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.algorithms.dqn.dqn_learner import QF_LOSS_KEY, QF_MEAN_KEY
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
@@ -28,12 +24,12 @@ from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    WEIGHTS_SEQ_NO,
 )
 
-from serving.env_runner import LOGGED, ServedEpisodesEnvRunner
-from serving.link import Counters
+from serving.env_runner import LOGGED
+from serving.online import NoMetrics, OnlineAlgorithm, check_numbers, served, to_array
 from serving.policy import Policy
+from serving.policy_gradients import pg_config, ppo_config
 from serving.replay import Replay
 from serving.settings import DQNSettings
 
@@ -77,7 +73,7 @@ class RoundOfMinibatches(DQNTorchLearner):
         columns = {name: batch[name] for name in batch}
         rows = len(columns[Columns.OBS])
         updates = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] - rows // minibatch_size
-        metrics, self.metrics = self.metrics, _NoMetrics()
+        metrics, self.metrics = self.metrics, NoMetrics()
         try:
             for first in range(0, rows, minibatch_size):
                 if first + minibatch_size >= rows:
@@ -111,15 +107,7 @@ class RoundOfMinibatches(DQNTorchLearner):
             super().after_gradient_based_update(timesteps=timesteps)
 
 
-class _NoMetrics:
-    def log_value(self, *args, **kwargs):
-        pass
-
-    def log_dict(self, *args, **kwargs):
-        pass
-
-
-class OnlineDQN(DQN):
+class OnlineDQN(OnlineAlgorithm, DQN):
     """DQN on served episodes.
 
     Each env step owes `updates_per_step` updates. The policy's own steps are paid first, and acting
@@ -128,26 +116,16 @@ class OnlineDQN(DQN):
     """
 
     settings: DQNSettings
-    counters: Counters
-
-    def _setup_logdir(self) -> None:
-        """RLlib would leave an empty folder in the user's home at each start."""
 
     @override(DQN)
     def setup(self, config):
-        # DQN.setup asks the env runner for its module, which lives in the policy server here.
-        Algorithm.setup(self, config)
-        settings = self.settings = self.config.env_config["settings"]
+        super().setup(config)
+        settings = self.settings
         size = self.config.observation_space.shape[0]
         self.replay = Replay(settings.replay_capacity, size, settings.n_step, settings.gamma)
-        self.counters = Counters()
         self.owed_acted = 0.0  # updates
         self.owed_logged = 0.0  # updates
-        self.loss = self.mean_value = None
-        self.updates_per_second = 0.0
-        self.on_round: Callable[[], None] = lambda: None  # called after each round of updates
-        self.is_stopping: Callable[[], bool] = lambda: False  # takes over all there is, to save it
-        self._rng = np.random.default_rng(settings.seed)
+        self.mean_value: float | None = None
 
     @override(DQN)
     def training_step(self, seconds: float = 1.0) -> None:
@@ -182,60 +160,28 @@ class OnlineDQN(DQN):
         """Updates owed that can be made: none while all steps wait for their n-th successor."""
         return self.owed_acted + self.owed_logged if len(self.replay) else 0.0
 
-    def publish(self) -> None:
-        """Hands the newest weights to the policy server."""
-        # Not env_runner_group.sync_weights(): it would put each set of weights into the object
-        # store of a Ray that learning does not need otherwise.
-        component = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
-        state = self.learner_group.get_state(components=[component], inference_only=True)
-        weights = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE]
-        self.env_runner.set_state(
-            {COMPONENT_RL_MODULE: weights, WEIGHTS_SEQ_NO: self.env_runner.weights_seq_no + 1}
-        )
-
     def policy(self, module_state: dict, version: int) -> Policy:
         """The module's weights as a policy snapshot; raises FloatingPointError if there are NaNs."""
         points = [(0, 1.0), (self.settings.exploration_steps, self.settings.exploration_final)]
         layers = q_layers(module_state)
         # RLlib's loss takes NaN for 0, and so never becomes NaN itself.
-        if not all(np.isfinite(part).all() for layer in layers for part in layer):
-            raise FloatingPointError(
-                f"the network's weights are no numbers any more after {self.counters.updates} "
-                "updates; a smaller --learning-rate may help"
-            )
+        check_numbers(layers, self.counters.updates)
         return Policy(version, "action_values", "relu", layers, points)
 
-    @override(DQN)
-    def get_state(self, *args, **kwargs) -> dict:
-        state = super().get_state(*args, **kwargs)
-        state["online"] = {
+    def figures(self) -> dict[str, float | None]:
+        return {"learning/mean_action_value": self.mean_value}
+
+    def online_state(self) -> dict:
+        return {
+            **super().online_state(),
             "replay": self.replay.get_state(),
-            "counters": self.counters,
             "owed": (self.owed_acted, self.owed_logged),
-            "rng": self._rng.bit_generator.state,
         }
-        return state
 
-    @override(DQN)
-    def set_state(self, state: dict) -> None:
-        """Continues from `get_state()`; the policy is published again by `publish()`."""
-        if "learner_group" in state:  # RLlib's restore_from_path() restores these by itself
-            self.learner_group.set_state(state["learner_group"])
-            self.env_runner.set_state(state["env_runner"])
-        self._iteration = state["training_iteration"]
-        online = state["online"]
-        self.replay.set_state(online["replay"])
-        self.counters = online["counters"]
-        self.owed_acted, self.owed_logged = online["owed"]
-        self._rng.bit_generator.state = online["rng"]
-
-    def save(self, path) -> None:
-        with open(path, "wb") as file:
-            pickle.dump(self.get_state(), file, protocol=pickle.HIGHEST_PROTOCOL)
-
-    def load(self, path) -> None:
-        with open(path, "rb") as file:
-            self.set_state(pickle.load(file))
+    def set_online_state(self, state: dict) -> None:
+        super().set_online_state(state)
+        self.replay.set_state(state["replay"])
+        self.owed_acted, self.owed_logged = state["owed"]
 
     def _take_over(self, wait: float) -> bool:
         """Moves experience from the env runner into the replay; False if there was none. What is
@@ -312,8 +258,7 @@ class OnlineDQN(DQN):
         paid = min(updates, self.owed_acted)
         self.owed_acted -= paid
         self.owed_logged = max(0.0, self.owed_logged - (updates - paid))
-        rate = updates / (time.monotonic() - started)
-        self.updates_per_second += 0.1 * (rate - self.updates_per_second)
+        self._note_rate(updates, time.monotonic() - started)
 
 
 def q_layers(module_state: dict) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -326,34 +271,18 @@ def q_layers(module_state: dict) -> list[tuple[np.ndarray, np.ndarray]]:
     while f"encoder.net.mlp.{2 * len(layers)}.weight" in module_state:
         name = f"encoder.net.mlp.{2 * len(layers)}"
         layers.append(
-            (_array(module_state[f"{name}.weight"]).T, _array(module_state[f"{name}.bias"]))
+            (to_array(module_state[f"{name}.weight"]).T, to_array(module_state[f"{name}.bias"]))
         )
-    advantage = [_array(module_state[f"af.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
-    value = [_array(module_state[f"vf.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
+    advantage = [to_array(module_state[f"af.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
+    value = [to_array(module_state[f"vf.net.mlp.0.{part}"]).T for part in ("weight", "bias")]
     layers.append(tuple(a - a.mean(-1, keepdims=True) + v for a, v in zip(advantage, value)))
     return layers
 
 
-def _array(weights) -> np.ndarray:
-    return weights.numpy(force=True) if isinstance(weights, torch.Tensor) else np.asarray(weights)
-
-
 def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -> DQNConfig:
     """RLlib's configuration for `OnlineDQN`; `build_algo()` makes the algorithm of it."""
-    config = (
-        DQNConfig(algo_class=OnlineDQN)
-        .environment(
-            observation_space=gym.spaces.Box(-np.inf, np.inf, (observation_size,), np.float32),
-            action_space=gym.spaces.Discrete(action_size),
-            env_config={"settings": settings},
-        )
-        .framework("torch")
-        .env_runners(
-            env_runner_cls=ServedEpisodesEnvRunner,
-            num_env_runners=0,
-            create_env_on_local_worker=False,
-        )
-        .learners(num_learners=0)
+    return (
+        served(DQNConfig(algo_class=OnlineDQN), settings, observation_size, action_size)
         .rl_module(
             model_config=DefaultModelConfig(
                 fcnet_hiddens=list(settings.hidden),
@@ -377,16 +306,7 @@ def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -
             # RLlib's own buffer is not used, and the smallest one costs nothing.
             replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 1},
         )
-        .reporting(
-            # An iteration lasts as long as training_step says. DQN's own default waits for 1,000
-            # steps, which never come once nobody plays.
-            min_time_s_per_iteration=0,
-            min_sample_timesteps_per_iteration=0,
-            metrics_num_episodes_for_smoothing=20,
-        )
-        .debugging(log_level="ERROR", seed=settings.seed)
     )
-    return config
 
 
-CONFIGS = {"DQN": dqn_config}
+CONFIGS = {"DQN": dqn_config, "PG": pg_config, "PPO": ppo_config}

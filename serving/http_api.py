@@ -147,6 +147,7 @@ class PolicyServer:
             env_steps=book.env_steps,
             logged_steps=book.logged_steps,
             unlearnable_steps=learner.counters.unlearnable_steps,
+            outdated_steps=learner.counters.outdated_steps,
             evaluation_steps=book.evaluation_steps,
             episodes=book.episodes,
             open_episodes=len(book.open),

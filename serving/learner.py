@@ -18,6 +18,7 @@ from pathlib import Path
 
 from serving import checkpoints, link
 from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
+from serving.policy import Policy
 from serving.ray_cluster import attach_ray
 from serving.settings import settings_for
 
@@ -132,6 +133,11 @@ def build(server: Server, configure: Configure):
         if meta.session != configure.session:  # the numbering began anew
             algorithm.counters.consumed = algorithm.counters.acted = 0
         algorithm.env_runner.consumed = algorithm.counters.consumed
+    elif configure.first_policy:
+        algorithm.adopt(Policy.unpack(configure.first_policy))
+    algorithm.env_runner.weights_seq_no = max(
+        algorithm.env_runner.weights_seq_no, configure.newest_version
+    )
     return algorithm
 
 
@@ -206,11 +212,14 @@ def write_events(events, algorithm) -> None:
     for episode_return, episode_steps in algorithm.env_runner.take_endings():
         events.add_scalar("episode/return", episode_return, step)
         events.add_scalar("episode/steps", episode_steps, step)
+    for batch in algorithm.take_batches():
+        for name, value in batch.items():
+            events.add_scalar(f"batch/{name}", value, batch["env_steps"])
     if algorithm.loss is None or not counters.updates:
         return
     values = {
         "learning/loss": algorithm.loss,
-        "learning/mean_action_value": algorithm.mean_value,
+        **algorithm.figures(),
         "learning/updates": counters.updates,
         "learning/updates_per_second": algorithm.updates_per_second,
         "learning/steps_owed": algorithm.owed,

@@ -234,6 +234,7 @@ class LearnerProcess:
 
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
+        self.configure.newest_version = self.policy.version
         writer.write(frame(self.configure))
         self._writer, self._sent = None, 0
         tasks = [

@@ -25,6 +25,11 @@ class Configure(msgspec.Struct, tag=True):
         path of the pointer file, see `serving.checkpoints`.
     restore
         the checkpoint to continue from, or None.
+    first_policy
+        `Policy.pack()` of what a fresh server acts with before there is a learner.
+    newest_version
+        of the policies that players have met: the learner's next one gets a higher number, so that
+        no two policies of a session share one.
     """
 
     session: str
@@ -36,6 +41,8 @@ class Configure(msgspec.Struct, tag=True):
     restore: str | None
     log_dir: str
     ray_address: str
+    first_policy: dict = {}
+    newest_version: int = 0
 
 
 class Experience(msgspec.Struct, tag=True):
@@ -79,6 +86,10 @@ class Counters(msgspec.Struct):
         sequence number of the latest Experience taken over, in this session.
     acted
         env steps the policy itself took, as far as taken over, in this session.
+    unlearnable_steps
+        logged steps that an on-policy algorithm cannot learn from.
+    outdated_steps
+        the policy's own steps that were too old for an on-policy algorithm.
     """
 
     consumed: int = 0
@@ -86,6 +97,7 @@ class Counters(msgspec.Struct):
     env_steps: int = 0
     logged_steps: int = 0
     unlearnable_steps: int = 0
+    outdated_steps: int = 0
     episodes: int = 0
     updates: int = 0
 

@@ -130,7 +130,13 @@ class Policy:
         return Decision(action, values, action == greedy, float(np.log(probability)))
 
 
-def untrained(observation_size: int, action_size: int, hidden: list[int], seed: int = 0) -> Policy:
+def untrained(
+    observation_size: int,
+    action_size: int,
+    hidden: list[int],
+    seed: int | None = 0,
+    kind: str = "action_values",
+) -> Policy:
     """A policy that knows nothing: it serves until the learner has published its first one."""
     rng = np.random.default_rng(seed)
     sizes = [observation_size, *hidden, action_size]
@@ -138,4 +144,9 @@ def untrained(observation_size: int, action_size: int, hidden: list[int], seed: 
         (rng.uniform(-1, 1, (inputs, outputs)) / np.sqrt(inputs), np.zeros(outputs))
         for inputs, outputs in zip(sizes, sizes[1:])
     ]
-    return Policy(0, "action_values", "relu", layers, [(0, 1.0)])
+    if kind == "action_values":
+        return Policy(0, kind, "relu", layers, [(0, 1.0)])
+    # A hundredth in the last layer: all actions are about as probable, whatever is observed.
+    # https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/ (detail 2)
+    layers[-1] = (layers[-1][0] / 100, layers[-1][1])
+    return Policy(0, kind, "tanh", layers)

@@ -225,7 +225,9 @@ class Transcripts(msgspec.Struct):
 
 class Status(msgspec.Struct):
     """Answer of `GET /status`. Returns are means over the latest 20 training episodes (null before
-    the first); `steps_waiting` counts complete steps that were not learned from yet."""
+    the first); `steps_waiting` counts complete steps that were not learned from yet. On-policy
+    algorithms (`run` PG, PPO) learn nothing from `unlearnable_steps`, which were logged, nor from
+    `outdated_steps`, whose actions an older policy chose."""
 
     state: str  # starting | learning | idle | restarting | failed
     why: str
@@ -235,6 +237,7 @@ class Status(msgspec.Struct):
     env_steps: int
     logged_steps: int
     unlearnable_steps: int
+    outdated_steps: int
     evaluation_steps: int
     episodes: int
     open_episodes: int

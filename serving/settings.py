@@ -52,31 +52,151 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int | None = None
 
     def __post_init__(self):
-        for name in ("learning_rate", "updates_per_step", "slack", "batch_size", "n_step",
-                     "replay_capacity", "recent_steps", "target_period"):  # fmt: skip
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected more than 0")
-        for name in ("gamma", "target_rate", "exploration_final"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 to 1")
+        _check_positive(self, "learning_rate", "updates_per_step", "slack", "batch_size", "n_step",
+                        "replay_capacity", "recent_steps", "target_period")  # fmt: skip
+        _check_shares(self, "gamma", "target_rate", "exploration_final")
         for name in ("learning_starts", "exploration_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
-        if not self.hidden or not all(1 <= units <= MOST_UNITS for units in self.hidden):
-            raise ValueError(
-                f"hidden is {self.hidden}: expected layers of 1 to {MOST_UNITS} units, "
-                "such as 128,128"
-            )
-        if self.seed is not None and not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed is {self.seed}: expected a number from 0 to {2**32 - 1}")
+        _check_network(self)
 
     @property
     def first_allowance(self) -> int:
         """Env steps a fresh server may act before its learner is up."""
         return self.learning_starts + self.slack
 
+    @property
+    def allowance(self) -> int:
+        """Env steps a server that goes on from a checkpoint may act before its learner is up."""
+        return self.slack
 
-RUNS: dict[str, type[msgspec.Struct]] = {"DQN": DQNSettings}
+
+class PGSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Vanilla policy gradient: on-policy, one step along the gradient for each batch.
+
+    hidden              units of each hidden layer, of the policy and of the value function
+    learning_rate       of the policy's Adam
+    value_learning_rate of the value function's Adam
+    gamma               discount of rewards a step
+    gae_lambda          1: true returns as far as they are known; less: more and more of what the
+                        value function expects instead
+    batch_size          env steps learned from at once, and then thrown away; acting waits when they
+                        are there
+    epochs              passes of the value function over each batch
+    minibatch_size      env steps an update of the value function
+    entropy_bonus       what it is worth to keep acting at random
+    seed                of the networks' first weights and of the minibatches
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 1e-2
+    value_learning_rate: float = 3e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.97
+    batch_size: int = 1_000
+    epochs: int = 10
+    minibatch_size: int = 100
+    entropy_bonus: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self):
+        _check_on_policy(self)
+
+    @property
+    def first_allowance(self) -> int:
+        return self.batch_size
+
+    @property
+    def allowance(self) -> int:
+        return self.batch_size
+
+    def updates_of(self, steps: int) -> int:
+        """Updates of the policy that a batch of so many steps makes."""
+        return 1
+
+
+class PPOSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Proximal policy optimization: on-policy, many updates for each batch, kept near the policy
+    that acted.
+
+    hidden              units of each hidden layer, of the policy and of the value function
+    learning_rate       of the policy's Adam
+    value_learning_rate of the value function's Adam
+    gamma               discount of rewards a step
+    gae_lambda          1: true returns as far as they are known; less: more and more of what the
+                        value function expects instead
+    batch_size          env steps learned from at once, and then thrown away; acting waits when they
+                        are there
+    epochs              passes over each batch
+    minibatch_size      env steps an update
+    clip                how far the probability of an action may move from what it was, as a share
+    entropy_bonus       what it is worth to keep acting at random
+    seed                of the networks' first weights and of the minibatches
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    learning_rate: float = 1e-3
+    value_learning_rate: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    batch_size: int = 1_000
+    epochs: int = 10
+    minibatch_size: int = 100
+    clip: float = 0.2
+    entropy_bonus: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self):
+        _check_on_policy(self)
+        _check_positive(self, "clip")
+
+    @property
+    def first_allowance(self) -> int:
+        return self.batch_size
+
+    @property
+    def allowance(self) -> int:
+        return self.batch_size
+
+    def updates_of(self, steps: int) -> int:
+        """Updates of the policy that a batch of so many steps makes."""
+        return self.epochs * max(1, round(steps / self.minibatch_size))
+
+
+def _check_positive(settings, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} is {getattr(settings, name)}: expected more than 0")
+
+
+def _check_shares(settings, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} is {getattr(settings, name)}: expected 0 to 1")
+
+
+def _check_network(settings) -> None:
+    if not settings.hidden or not all(1 <= units <= MOST_UNITS for units in settings.hidden):
+        raise ValueError(
+            f"hidden is {settings.hidden}: expected layers of 1 to {MOST_UNITS} units, "
+            "such as 128,128"
+        )
+    if settings.seed is not None and not 0 <= settings.seed < 2**32:
+        raise ValueError(f"seed is {settings.seed}: expected a number from 0 to {2**32 - 1}")
+
+
+def _check_on_policy(settings) -> None:
+    _check_positive(settings, "learning_rate", "value_learning_rate", "batch_size", "epochs",
+                    "minibatch_size")  # fmt: skip
+    _check_shares(settings, "gamma", "gae_lambda", "entropy_bonus")
+    _check_network(settings)
+
+
+RUNS: dict[str, type[msgspec.Struct]] = {
+    "DQN": DQNSettings,
+    "PG": PGSettings,
+    "PPO": PPOSettings,
+}
 
 
 def settings_for(run: str, **chosen):

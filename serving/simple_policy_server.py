@@ -4,6 +4,15 @@
     python serving/simple_policy_server.py --action-size=2 --observation-size=4 \\
         --run=DQN --checkpoint-file=cartpole
 
+How to learn, --run:
+
+    DQN   learns from everybody's steps, also from logged ones, again and again. It needs the
+          fewest episodes; start with it, and take it if there are logs.
+    PPO   learns only from what its own newest policy did, a batch at a time, and keeps each new
+          policy near the one that acted. It needs more episodes, and little work for each.
+    PG    the plain policy gradient that PPO improves on: one step for each batch, and nothing that
+          keeps it small. The one to read, and to compare with.
+
 Players connect with `serving.PolicyClient("http://localhost:8900")`, or with any program that
 speaks HTTP (see README.md for a session with curl). Ctrl-C saves and stops; the same command goes
 on from there.
@@ -91,16 +100,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def add_learning_options(parser: argparse.ArgumentParser) -> None:
     """What --run offers to be set."""
-    learning = parser.add_argument_group("learning (for --run=DQN; the defaults suit small tasks)")
-    add = learning.add_argument
+    add = parser.add_argument_group("learning (the defaults suit small tasks)").add_argument
+    add("--hidden", metavar="N,N",
+        help="units of each hidden layer (default: 128,128 for DQN, 64,64 for PG and PPO)")  # fmt: skip
+    add("--learning-rate", type=float, metavar="R", help="of Adam")
+    add("--gamma", type=float, metavar="G", help="how much a reward is worth one step later")
+    add("--batch-size", type=int, metavar="STEPS",
+        help="env steps learned from at once; PG and PPO collect so many, and acting waits while "
+        "they learn (default: 64 for DQN, 1000 for PG and PPO)")  # fmt: skip
+    add("--seed", type=int, help="of the first weights, exploration and replay draws")
+
+    add = parser.add_argument_group("learning with --run=DQN").add_argument
     add("--updates-per-step", type=float, metavar="R",
         help="updates for each env step; acting waits for them, so that it never runs far ahead "
         "of learning: more learns from fewer episodes, less plays faster (default: 0.5)")  # fmt: skip
     add("--slack", type=int, metavar="STEPS",
         help="env steps acting may be ahead before it waits (default: 128)")  # fmt: skip
-    add("--hidden", metavar="N,N", help="units of each hidden layer (default: 128,128)")
-    add("--learning-rate", type=float, metavar="R", help="of Adam")
-    add("--gamma", type=float, metavar="G", help="how much a reward is worth one step later")
     add("--n-step", type=int, metavar="N", help="steps of true rewards before bootstrapping")
     add("--exploration-steps", type=int, metavar="STEPS",
         help="env steps over which random actions fade out (default: 2000)")  # fmt: skip
@@ -108,12 +123,30 @@ def add_learning_options(parser: argparse.ArgumentParser) -> None:
         help="learn from the policy's own steps together with so many before; after twice as many "
         "steps from more and more (default: 5000)")  # fmt: skip
     add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
-    add("--seed", type=int, help="of the first weights, exploration and replay draws")
+
+    add = parser.add_argument_group("learning with --run=PG and --run=PPO").add_argument
+    add("--value-learning-rate", type=float, metavar="R", help="of the value function's Adam")
+    add("--gae-lambda", type=float, metavar="L",
+        help="1 believes in true returns, 0 in the value function's estimates")  # fmt: skip
+    add("--epochs", type=int, metavar="N",
+        help="passes over each batch (PG: of the value function only)")  # fmt: skip
+    add("--entropy-bonus", type=float, metavar="B",
+        help="what it is worth to keep acting at random")  # fmt: skip
+    add("--clip", type=float, metavar="C",
+        help="PPO: how far an action's probability may move from one batch to the next, as a share "
+        "(default: 0.2)")  # fmt: skip
 
 
 def settings_from(options: argparse.Namespace):
     """The settings of --run, as far as the command line overrides them."""
     names = RUNS[options.run].__struct_fields__
+    for run, settings in RUNS.items():
+        for name in set(settings.__struct_fields__) - set(names):
+            if getattr(options, name, None) is not None:
+                flag = "--" + name.replace("_", "-")
+                raise StartError(
+                    f"{flag} is a setting of --run={run}: --run={options.run} has none"
+                )
     chosen = {name: getattr(options, name, None) for name in names}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     try:
@@ -169,9 +202,15 @@ def line(server: PolicyServer) -> str:
     state = (
         "" if status.state == "learning" else f"  [{status.state}{status.why and ': '}{status.why}]"
     )
+    if status.run == "DQN":
+        its_own = f"exploration {status.exploration:.2f}"
+    else:
+        its_own = f"too old {status.outdated_steps:,}"
+        if status.unlearnable_steps:
+            its_own += f"  logged in vain {status.unlearnable_steps:,}"
     return (
         f"{status.uptime:5.0f} s  steps {status.env_steps:7,}  episodes {status.episodes:5,}  "
-        f"mean return {mean}  exploration {status.exploration:.2f}  "
+        f"mean return {mean}  {its_own}  "
         f"updates {status.updates:7,} ({status.updates_per_second:3.0f}/s)  "
         f"policy v{status.policy_version}{state}"
     )
@@ -187,10 +226,17 @@ def say(text: str) -> None:
 
 async def report(server: PolicyServer) -> None:
     """Prints a line per iteration, as long as there is something new to say."""
-    said = None
+    said, warned = None, False
+    before = server.status().unlearnable_steps  # of a checkpoint: said when they came
     while True:
         await asyncio.sleep(1.0)
         status = server.status()
+        if status.unlearnable_steps > before and not warned:
+            say(
+                f"logged steps teach --run={status.run} nothing: it learns only from actions that "
+                "its own policy chose. --run=DQN learns from everybody's."
+            )
+            warned = True
         news = (status.env_steps, status.updates, status.state, status.learner_restarts)
         if news != said:
             say(line(server))
@@ -237,8 +283,9 @@ def serve(options: argparse.Namespace) -> int:
             episode_log = EpisodeLog(options.write_logs)
             book.on_ended = functools.partial(write_down, log=episode_log)
         policy = untrained(
-            options.observation_size, options.action_size, settings.hidden, settings.seed or 0
-        )
+            options.observation_size, options.action_size, settings.hidden, settings.seed,
+            "action_values" if options.run == "DQN" else "action_logits",
+        )  # fmt: skip
         allowed = settings.first_allowance
         restore = checkpoints.newest(checkpoint_file)
         if restore:
@@ -249,7 +296,7 @@ def serve(options: argparse.Namespace) -> int:
             )  # fmt: skip
             counters = meta.counters
             book.env_steps, book.episodes = counters.env_steps, counters.episodes
-            book.logged_steps, allowed = counters.logged_steps, settings.slack
+            book.logged_steps, allowed = counters.logged_steps, settings.allowance
         learner = LearnerProcess(
             Configure(
                 session=uuid.uuid4().hex,
@@ -261,6 +308,7 @@ def serve(options: argparse.Namespace) -> int:
                 restore=restore,
                 log_dir=log_dir,
                 ray_address=options.ray_address,
+                first_policy=policy.pack(),
             ),
             book,
             policy,

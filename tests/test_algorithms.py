@@ -18,11 +18,11 @@ SIZE, ACTIONS = 3, 4
 class Learning:
     """An algorithm of ours with the ends that are the policy server's otherwise."""
 
-    def __init__(self, size: int = SIZE, actions: int = ACTIONS, **options):
+    def __init__(self, size: int = SIZE, actions: int = ACTIONS, run: str = "DQN", **options):
         from serving.algorithms import CONFIGS
 
-        self.settings = settings_for("DQN", **{"hidden": (16,), "seed": 5, **options})
-        self.algorithm = CONFIGS["DQN"](self.settings, size, actions).build_algo()
+        self.settings = settings_for(run, **{"hidden": (16,), "seed": 5, **options})
+        self.algorithm = CONFIGS[run](self.settings, size, actions).build_algo()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.published: list[Policy] = []
         self.sequence = 0

@@ -58,9 +58,34 @@ def test_an_unknown_part_is_refused():
     assert "no part speed" in done.stderr and all(part in done.stderr for part in PARTS)
 
 
+def test_algorithms_and_environments_are_measured(monkeypatch):
+    """Does each seed become a figure, and each algorithm a row that says how many got there?"""
+    measuring = Bench(options(None), "mark")
+    measuring.options.only = ["on-policy", "environments"]
+
+    def learn(name, target, seconds, observation_size, action_size, seed, run):
+        return {"solved": seed == 0 or run == "DQN", "seconds": 10.0 + seed, "steps": 1_000,
+                "episodes": 20, "evaluation": target, "seed": seed}  # fmt: skip
+
+    monkeypatch.setattr(measuring, "learn", learn)
+    for item in measuring.plan():
+        item.run()
+    figures = measuring.figures
+    assert [(f["run"], f["seed"]) for f in figures.on_policy] == [
+        ("PPO", 0), ("PPO", 1), ("PG", 0), ("PG", 1)
+    ]  # fmt: skip
+    assert len(figures.environments) == 2 * 2 * 2
+    rows = {row.what: row for row in measuring.rows()}
+    assert rows["CartPole to a mean of 195, --run=PPO, seeds within 180 s"].measured == "1 of 2"
+    assert not rows["CartPole to a mean of 195, --run=PPO, seeds within 180 s"].met
+    assert rows["CartPole to a mean of 195, --run=PG, median"].met
+    acrobot = rows["Acrobot-v1 to a mean of -100, --run=PPO"]
+    assert acrobot.measured.startswith("1 of 2 seeds") and acrobot.met  # DQN always gets there
+
+
 def options(peers: Path | None) -> Namespace:
     return Namespace(
-        only=list(PARTS), starts=2, seeds=3, log_seeds=1, peer_seeds=1, seconds=1.0, peers=peers
+        only=list(PARTS), starts=2, seeds=3, few_seeds=2, peer_seeds=1, seconds=1.0, peers=peers
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import queue
+import shutil
+import subprocess
 
 import msgspec
 import numpy as np
 import pytest
 
+from serving import ROOT
 from serving.policy import Policy, PolicySnapshot, untrained
 from serving.settings import settings_for
 from serving.testing import frozen_policy
@@ -66,6 +71,53 @@ def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, action
         assert policy.exploration(10**9) == settings.exploration_final
     finally:
         algorithm.stop()
+
+
+@pytest.mark.parametrize("hidden", OFFERED, ids=str)
+@pytest.mark.parametrize("run", ["PG", "PPO"])
+def test_the_numpy_policy_has_the_actors_logits(ray_driver, rng, run, hidden):
+    """Does the published policy compute the actor's logits, and greedily take the same action?"""
+    import torch
+
+    from serving.algorithms import CONFIGS
+
+    algorithm = CONFIGS[run](settings_for(run, hidden=hidden, seed=3), 8, 3).build_algo()
+    try:
+        module = algorithm.learner_group._learner.module["default_policy"].unwrapped()
+        with torch.no_grad():  # biases that are not 0
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        published = []
+        algorithm.env_runner.connect(
+            queue.SimpleQueue(),
+            lambda state, version: published.append(algorithm.policy(state, version)),
+        )
+        algorithm.publish()
+        (policy,) = published
+        seen = observations(rng, 8)
+        with torch.no_grad():
+            out = module.forward_inference({"obs": torch.from_numpy(seen)})
+        expected = out["action_dist_inputs"].numpy()
+        assert policy.kind == "action_logits"
+        assert policy.values(seen).shape == expected.shape == (500, 3)
+        np.testing.assert_allclose(policy.values(seen), expected, rtol=1e-5, atol=1e-5)
+        adopted = CONFIGS[run](settings_for(run, hidden=hidden, seed=4), 8, 3).build_algo()
+        try:
+            adopted.adopt(policy)
+            weights = adopted.learner_group.get_weights()["default_policy"]
+            again = adopted.policy(weights, 1)
+        finally:
+            adopted.stop()
+        np.testing.assert_array_equal(again.values(seen), policy.values(seen))
+    finally:
+        algorithm.stop()
+
+
+def test_an_untrained_policy_prefers_nothing(rng):
+    """Does a policy gradient start from actions that are all about as probable?"""
+    policy = untrained(4, 3, [64, 64], 5, "action_logits")
+    assert np.abs(policy.values(rng.normal(size=(100, 4)))).max() < 0.1
+    assert (policy.version, policy.kind, policy.exploration(0)) == (0, "action_logits", 0.0)
 
 
 # -- against torch ---------------------------------------------------------------------------------
@@ -218,3 +270,47 @@ def test_the_untrained_policy(rng):
     seen = observations(rng, 4)
     assert (policy.values(seen) == untrained(4, 3, [64], seed=0).values(seen)).all()
     assert (policy.values(seen) != untrained(4, 3, [64], seed=1).values(seen)).any()
+
+
+# -- in the page -----------------------------------------------------------------------------------
+
+ACT_IN_JAVASCRIPT = """
+import { readFileSync } from "node:fs";
+const source = readFileSync(process.argv[2], "utf8");
+const { Policy } = await import("data:text/javascript," + encodeURIComponent(source));
+const { snapshot, observations, draws } = JSON.parse(readFileSync(0, "utf8"));
+const policy = new Policy(snapshot);
+const drawn = Array(snapshot.layers.at(-1).bias.length).fill(0);
+for (let i = 0; i < draws; i++) drawn[policy.act(observations[0], true).action]++;
+const greedy = observations.map((observation) => policy.act(observation));
+console.log(JSON.stringify({ greedy, drawn }));
+"""
+
+
+def test_javascript_acts_on_logits_as_the_server_does(rng, tmp_path):
+    """Does the page's policy have the same logits, and draw actions as often as the softmax says?"""
+    node = shutil.which("node")
+    if node is None and not os.environ.get("CI"):
+        pytest.skip("node is not installed")
+    policy = Policy(5, "action_logits", "tanh", random_layers(rng, [8, 32, 32, 3]))
+    seen = rng.uniform(-2, 2, (200, 8)).astype(np.float32)
+    (tmp_path / "act.mjs").write_text(ACT_IN_JAVASCRIPT)
+    question = {
+        "snapshot": msgspec.to_builtins(policy.snapshot()),
+        "observations": seen.tolist(),
+        "draws": DRAWS,
+    }
+    done = subprocess.run(
+        [node or "node", str(tmp_path / "act.mjs"),
+         str(ROOT / "serving" / "javascript-pong" / "static" / "policy.js")],
+        input=json.dumps(question), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    answer = json.loads(done.stdout)
+    values = np.array([decision["values"] for decision in answer["greedy"]])
+    np.testing.assert_allclose(values, policy.values(seen), atol=1e-5)
+    actions = [decision["action"] for decision in answer["greedy"]]
+    assert actions == policy.values(seen).argmax(1).tolist()
+    logits = policy.values(seen[0])
+    expected = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(np.array(answer["drawn"]) / DRAWS, expected, atol=0.02)

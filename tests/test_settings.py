@@ -39,10 +39,12 @@ def test_unknown_runs_and_names_are_refused():
         settings_for("DQN", gama=0.9)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_every_setting_is_documented(name):
+@pytest.mark.parametrize(
+    ("run", "name"), [(run, name) for run in RUNS for name in RUNS[run].__struct_fields__]
+)
+def test_every_setting_is_documented(run, name):
     """Does the class docstring explain every setting?"""
-    assert any(line.split()[:1] == [name] for line in inspect.getdoc(DQNSettings).splitlines())
+    assert any(line.split()[:1] == [name] for line in inspect.getdoc(RUNS[run]).splitlines())
 
 
 IMPOSSIBLE = {
@@ -60,15 +62,25 @@ IMPOSSIBLE = {
     "exploration_final": [-0.01, 1.01, math.nan],
     "hidden": [[], [0], [64, -1], [10**9], ["many"]],
     "seed": [-1, 2**32],
+    "value_learning_rate": [0, -1e-3, math.nan, math.inf],
+    "gae_lambda": [-0.1, 1.1, math.nan],
+    "epochs": [0, -1, 1.5],
+    "minibatch_size": [0, -64],
+    "entropy_bonus": [-0.1, 2, math.nan],
+    "clip": [0, -0.1, math.nan, math.inf],
 }
 
 
-@pytest.mark.parametrize("name", sorted(IMPOSSIBLE))
-def test_impossible_values_are_refused_by_name(name):
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [(run, name) for run in RUNS for name in sorted(IMPOSSIBLE)
+     if name in RUNS[run].__struct_fields__],
+)  # fmt: skip
+def test_impossible_values_are_refused_by_name(run, name):
     """Does a value that would only fail later, in the learner, say its name at once?"""
     for value in IMPOSSIBLE[name]:
         with pytest.raises(ValueError) as refusal:
-            settings_for("DQN", **{name: value})
+            settings_for(run, **{name: value})
         assert name in str(refusal.value), value
 
 
@@ -79,6 +91,34 @@ def test_the_edges_of_the_possible_are_possible():
         exploration_steps=0, exploration_final=0, gamma=1, target_rate=1, target_period=1, seed=0,
     )  # fmt: skip
     assert edges.first_allowance == 1
+    for run in ("PG", "PPO"):
+        edges = settings_for(
+            run, batch_size=1, minibatch_size=1, epochs=1, gamma=1, gae_lambda=0, hidden=[1],
+            entropy_bonus=0, seed=0,
+        )  # fmt: skip
+        assert edges.first_allowance == edges.updates_of(1) == 1
+
+
+@pytest.mark.parametrize(("arguments", "flag", "owner"), [
+    (["--run=PPO", "--n-step=3"], "--n-step", "--run=DQN"),
+    (["--run=PG", "--updates-per-step=1"], "--updates-per-step", "--run=DQN"),
+    (["--run=PG", "--clip=0.1"], "--clip", "--run=PPO"),
+    (["--run=DQN", "--gae-lambda=1"], "--gae-lambda", "--run=PG"),
+])  # fmt: skip
+def test_a_setting_of_another_algorithm_is_refused(arguments, flag, owner):
+    """Is an option that would do nothing refused, and its owner named?"""
+    with pytest.raises(StartError) as refusal:
+        chosen(*arguments)
+    assert flag in str(refusal.value) and owner in str(refusal.value)
+
+
+def test_the_command_line_reaches_each_algorithm():
+    """Do options of PG and PPO change their own settings?"""
+    settings = chosen("--run=PPO", "--clip=0.1", "--epochs=3", "--batch-size=77", "--gae-lambda=1")
+    assert (settings.clip, settings.epochs, settings.batch_size) == (0.1, 3, 77)
+    assert settings.gae_lambda == 1 and settings.gamma == settings_for("PPO").gamma
+    settings = chosen("--run=PG", "--value-learning-rate=0.5", "--entropy-bonus=0.1")
+    assert (settings.value_learning_rate, settings.entropy_bonus) == (0.5, 0.1)
 
 
 def test_the_command_line_overrides_defaults():
@@ -152,12 +192,16 @@ def test_the_help_tells_true_defaults():
             check=True,
         ).stdout.split()
     )
-    defaults = DQNSettings()
-    for name in FIELDS:
+    names = {name: run for run in RUNS for name in RUNS[run].__struct_fields__}
+    for name in names:
         _, _, after = text.rpartition(f"--{name.replace('_', '-')} ")
         said = after.split(" --")[0].partition("(default: ")[2].partition(")")[0]
-        if said:
-            value = getattr(defaults, name)
-            expected = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            assert said == str(expected) or float(said) == float(expected), name
+        # "0.5", or "128,128 for DQN, 64,64 for PG and PPO"
+        for part in filter(None, said.split(", ")):
+            value, _, runs = part.partition(" for ")
+            for run in runs.split(" and ") if runs else [names[name]]:
+                default = getattr(settings_for(run), name)
+                default = ",".join(map(str, default)) if isinstance(default, tuple) else default
+                assert value == str(default) or float(value) == float(default), (run, name)
+    assert all(f"{run} " in text for run in RUNS)
     assert "--checkpoint-file" in text and "--run" in text

@@ -53,6 +53,8 @@ PARTS = (
     "start",
     "cartpole",
     "pong",
+    "on-policy",
+    "environments",
     "rollouts",
     "page",
     "busy",
@@ -72,6 +74,12 @@ MOST_PEER_SECONDS = 400.0
 REPLAYS = 3  # of the large log, to measure how fast
 MOST_SECONDS_OF_CATCHING_UP = 900.0
 PONG_GAMES = 20  # a policy is judged by
+ON_POLICY = {"PPO": 90.0, "PG": 240.0}  # seconds that the median seed of CartPole may take
+# Environments that nothing here was tuned for, the return at which gymnasium calls them solved, and
+# the sizes of observation and action: all that the server is told.
+ENVIRONMENTS = {"Acrobot-v1": (-100.0, 6, 3), "CartPole-v1": (475.0, 4, 2)}
+ENVIRONMENT_RUNS = ("DQN", "PPO")
+ENVIRONMENT_SECONDS = 300.0
 
 
 class Row(NamedTuple):
@@ -100,6 +108,8 @@ class Figures:
     pong: list[dict] = field(default_factory=list)  # a seed each
     rollouts: dict | None = None  # steps/s by number of workers
     page: dict | None = None
+    on_policy: list[dict] = field(default_factory=list)  # a run and a seed each
+    environments: list[dict] = field(default_factory=list)  # an environment, a run and a seed each
     ray29_cartpole: dict | None = None
     sb3_cartpole: list[dict] = field(default_factory=list)
     busy: dict | None = None
@@ -210,7 +220,7 @@ class Bench:
         if "pong" in parts:
             items += [
                 Item(f"Pong, seed {seed}", 80, lambda seed=seed: self.pong(seed))
-                for seed in range(options.pong_seeds)
+                for seed in range(options.few_seeds)
             ]
         if "rollouts" in parts:
             items.append(Item("rollouts from one and two workers", 60, self.rollouts))
@@ -219,6 +229,21 @@ class Bench:
                 items.append(Item("Pong in the browser", 25 + options.seconds, self.page))
             else:
                 self.skipped.append(f"not measured in a browser: there is no {CHROMIUM}")
+        if "on-policy" in parts:
+            items += [
+                Item(f"CartPole, --run={run}, seed {seed}", 30,
+                     lambda run=run, seed=seed: self.on_policy(run, seed))
+                for run in ON_POLICY
+                for seed in range(options.few_seeds)
+            ]  # fmt: skip
+        if "environments" in parts:
+            items += [
+                Item(f"{name}, --run={run}, seed {seed}", 90,
+                     lambda name=name, run=run, seed=seed: self.environment(name, run, seed))
+                for name in ENVIRONMENTS
+                for run in ENVIRONMENT_RUNS
+                for seed in range(options.few_seeds)
+            ]  # fmt: skip
         if "busy" in parts:
             items.append(Item("steps/s while the learner is busy", 15 + options.seconds, self.busy))
         if {"cartpole", "busy"} & set(parts) and self.peer("ray29", "ray29_cartpole.py"):
@@ -239,12 +264,12 @@ class Bench:
                 items += [
                     Item(f"learn from {log.name}, seed {seed}", seconds,
                          lambda log=log, seed=seed: self.learn_from(log, seed))
-                    for seed in range(options.log_seeds)
+                    for seed in range(options.few_seeds)
                 ]  # fmt: skip
         if "shards" in parts:
             items += [
                 Item(f"learn from 8 shards, seed {seed}", 110, lambda seed=seed: self.shards(seed))
-                for seed in range(options.log_seeds)
+                for seed in range(options.few_seeds)
             ]
         return items
 
@@ -274,17 +299,38 @@ class Bench:
 
     def cartpole(self, seed: int) -> None:
         """One seed, from the command that starts the server; then the frozen policy, greedily."""
-        with Player("learn", seed=seed, seconds=MOST_SECONDS, target=TARGET) as player:
+        found = self.learn("CartPole-200", TARGET, MOST_SECONDS, 4, 2, seed)
+        self.figures.cartpole.append(found)
+
+    def on_policy(self, run: str, seed: int) -> None:
+        """The same with --run=PPO or PG."""
+        found = self.learn("CartPole-200", TARGET, 2 * ON_POLICY[run], 4, 2, seed, run=run)
+        self.figures.on_policy.append({"run": run, **found})
+
+    def environment(self, name: str, run: str, seed: int) -> None:
+        """An environment that the server knows nothing of but its two sizes."""
+        target, observation_size, action_size = ENVIRONMENTS[name]
+        found = self.learn(
+            name, target, ENVIRONMENT_SECONDS, observation_size, action_size, seed, run=run
+        )
+        self.figures.environments.append({"environment": name, "run": run, **found})
+
+    def learn(
+        self, name: str, target: float, seconds: float, observation_size: int, action_size: int,
+        seed: int, **options,
+    ) -> dict:  # fmt: skip
+        """What one seed of one environment came to."""
+        with Player("learn", seed=seed, seconds=seconds, target=target, env=name) as player:
             started = time.monotonic()
-            with RunningServer(4, 2, seed=seed) as server:
+            with RunningServer(observation_size, action_size, seed=seed, **options) as server:
                 player.play(server.address)
-                found = player.result(MOST_SECONDS + 60)
+                found = player.result(seconds + 60)
                 policy = frozen_policy(server.client())
             found["seconds"] = found.pop("at") - started
             found["evaluation"] = statistics.mean(
-                evaluate(policy, make_env, 20, 10_000 + 100 * seed)
+                evaluate(policy, lambda: make_env(name), 20, 10_000 + 100 * seed)
             )
-            self.figures.cartpole.append({"seed": seed, **found})
+            return {"seed": seed, **found}
 
     def pong(self, seed: int) -> None:
         """One seed of Pong over HTTP: how the greedy policy's share of points grows."""
@@ -573,6 +619,10 @@ class Bench:
                       f"{figures.page['p99']:.1f} ms (p50 {figures.page['p50']:.1f} ms, "
                       f"{figures.page['fps']:.0f} frames/s)",
                       "at most 20 ms", figures.page["p99"] <= 20)  # fmt: skip
+        for run in dict.fromkeys(run["run"] for run in figures.on_policy):
+            yield from self.on_policy_rows(run)
+        if figures.environments:
+            yield from self.environment_rows()
         if figures.busy:
             yield from self.busy_rows()
         if figures.beside:
@@ -630,6 +680,39 @@ class Bench:
         yield Row(f"Pong, {PONG_STEPS:,} steps, slowest",
                   f"{max(seconds):.0f} s (median {statistics.median(seconds):.0f} s)",
                   "at most 120 s", max(seconds) <= 120)  # fmt: skip
+
+    def on_policy_rows(self, run: str) -> Iterator[Row]:
+        runs, most = [r for r in self.figures.on_policy if r["run"] == run], ON_POLICY[run]
+        seconds = [r["seconds"] for r in runs]
+        solved = sum(r["solved"] for r in runs)
+        steps = statistics.median(r["steps"] for r in runs)
+        episodes = statistics.median(r["episodes"] for r in runs)
+        name = f"CartPole to a mean of {TARGET:.0f}, --run={run}"
+        yield Row(f"{name}, seeds within {2 * most:.0f} s", f"{solved} of {len(runs)}", "all",
+                  solved == len(runs))  # fmt: skip
+        yield Row(f"{name}, median", f"{statistics.median(seconds):.1f} s (slowest {max(seconds):.1f} s), "
+                  f"{steps:,.0f} steps, {episodes:.0f} episodes",
+                  f"at most {most:.0f} s", statistics.median(seconds) <= most)  # fmt: skip
+
+    def environment_rows(self) -> Iterator[Row]:
+        """A row for each algorithm; an environment is learned if one of them always gets there."""
+        every = self.figures.environments
+        for name in dict.fromkeys(run["environment"] for run in every):
+            of_name = [run for run in every if run["environment"] == name]
+            of_run = {
+                run: [found for found in of_name if found["run"] == run]
+                for run in dict.fromkeys(found["run"] for found in of_name)
+            }
+            learned = any(all(run["solved"] for run in runs) for runs in of_run.values())
+            for run, runs in of_run.items():
+                solved = sum(found["solved"] for found in runs)
+                seconds = statistics.median(found["seconds"] for found in runs)
+                steps = statistics.median(found["steps"] for found in runs)
+                evaluation = statistics.median(found["evaluation"] for found in runs)
+                yield Row(f"{name} to a mean of {ENVIRONMENTS[name][0]:.0f}, --run={run}",
+                          f"{solved} of {len(runs)} seeds, median {seconds:.0f} s, {steps:,.0f} steps; "
+                          f"greedy {evaluation:.0f}",
+                          "all seeds of one algorithm", learned)  # fmt: skip
 
     def busy_rows(self) -> Iterator[Row]:
         busy, ray29 = self.figures.busy, self.figures.ray29_cartpole
@@ -799,9 +882,8 @@ def parse() -> argparse.Namespace:
     add("--only", default=",".join(PARTS), metavar="PART,...", help="of %(default)s")
     add("--starts", type=int, default=10, metavar="N", help="starts (default: %(default)s)")
     add("--seeds", type=int, default=20, metavar="N", help="of CartPole (default: %(default)s)")
-    add("--pong-seeds", type=int, default=5, metavar="N", help="of Pong (default: %(default)s)")
-    add("--log-seeds", type=int, default=5, metavar="N",
-        help="of learning from logs (default: %(default)s)")  # fmt: skip
+    add("--few-seeds", type=int, default=5, metavar="N",
+        help="of whatever else is played over seeds (default: %(default)s)")  # fmt: skip
     add("--peer-seeds", type=int, default=3, metavar="N", help="of SB3 (default: %(default)s)")
     add("--seconds", type=float, default=20, metavar="S",
         help="to count steps and waits for (default: %(default)s)")  # fmt: skip

@@ -38,8 +38,11 @@ AVERAGED = 20  # episodes
 GAMES = 30  # that a copy of a policy plays, of 5 to 9 points each
 
 
-def make_env() -> gym.Env:
-    return gym.make("CartPole-v1", max_episode_steps=200)
+def make_env(name: str = "CartPole-200") -> gym.Env:
+    """A gymnasium environment; CartPole-200 is CartPole as it was first, with 200 steps at most."""
+    if name == "CartPole-200":
+        return gym.make("CartPole-v1", max_episode_steps=200)
+    return gym.make(name)
 
 
 def play(
@@ -60,10 +63,10 @@ def play(
     return total, steps
 
 
-def learn(client: PolicyClient, seed: int, seconds: float, target: float) -> dict:
+def learn(client: PolicyClient, seed: int, seconds: float, target: float, name: str) -> dict:
     """Plays until the mean of 20 episodes is `target`. `at` is a time.monotonic(), which all
     processes of a machine share."""
-    env, returns, steps, solved = make_env(), [], 0, False
+    env, returns, steps, solved = make_env(name), [], 0, False
     env.reset(seed=seed)
     give_up = time.monotonic() + seconds
     while not solved and time.monotonic() < give_up:
@@ -202,6 +205,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=8, help="of an observation")
     parser.add_argument("--log", help="to replay")
     parser.add_argument("--times", type=int, default=1, help="to replay it")
+    parser.add_argument("--env", default="CartPole-200")
     options = parser.parse_args()
     episodes = list(read_log(options.log)) if options.log else []
     print("ready", flush=True)
@@ -210,7 +214,7 @@ def main() -> int:
         return 1
     client = PolicyClient(address, quiet=True)
     roles: dict[str, Callable[[], dict]] = {
-        "learn": lambda: learn(client, options.seed, options.seconds, options.target),
+        "learn": lambda: learn(client, options.seed, options.seconds, options.target, options.env),
         "pong": lambda: pong(client, options.seed, options.steps, options.every),
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),

@@ -97,8 +97,17 @@ function label() {
   $("left-name").textContent = left;
   $("right-name").textContent = right;
   $("keys").textContent = keys;
-  const learner = mode === "two" ? "It learns from what the right player does." : "It explores a little, and learns from every step.";
-  $("training-hint").textContent = training() ? learner : "Nothing of this game reaches the learner.";
+  $("training-hint").textContent = training() ? learns() : "Nothing of this game reaches the learner.";
+}
+
+/** What becomes of a game that trains, in words. */
+function learns() {
+  const run = live.status?.run;
+  // On-policy: only what the server's own policy has chosen counts.
+  if ((run === "PG" || run === "PPO") && (mode === "two" || inPage())) {
+    return `It learns nothing from this: ${run} counts only moves that the server chooses. DQN would learn.`;
+  }
+  return mode === "two" ? "It learns from what the right player does." : "It explores a little, and learns from every step.";
 }
 
 // -- what happens -----------------------------------------------------------------------------------
@@ -230,6 +239,7 @@ async function look() {
     live = { ...live, problem: error.message };
   }
   showLive(live);
+  label();
   if (live.problem && game.playing && !alone()) game.lose(live.problem);
   if (!live.problem || alone()) game.found();
   if (mode === "demo" && game.phase === "over" && performance.now() > nextDemo) start();

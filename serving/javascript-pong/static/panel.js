@@ -18,7 +18,9 @@ export function showLive({ status, problem, curve }) {
   $("problem").textContent = problem ?? "";
   $("problem").hidden = !problem;
   $("version").textContent = status ? `v${whole.format(status.policy_version)}` : "–";
-  $("exploration").textContent = status ? `${Math.round(100 * status.exploration)}%` : "–";
+  // A policy gradient has no share of random actions: it draws all of them.
+  const explores = status?.run === "DQN" ? `${Math.round(100 * status.exploration)}%` : "by chance";
+  $("exploration").textContent = status ? explores : "–";
   const mean = status?.mean_return ?? null;
   $("return").textContent = mean === null ? "–" : signed(mean, 1);
   $("steps").textContent = status ? whole.format(status.env_steps - status.steps_waiting) : "–";
