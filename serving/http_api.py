@@ -210,7 +210,8 @@ class Call:
             status = error.status
             call = getattr(error, "call", self.name)
             answer = Refusal(str(error), call, getattr(error, "step", None))
-            self.server.book.reject(call, episode_id, error)
+            if not isinstance(error, Disconnected):
+                self.server.book.reject(call, episode_id, error)
         body = encode(answer)
         await send(
             {
@@ -243,13 +244,17 @@ class Call:
             raise InvalidMessage("the message is nested too deeply") from None
 
 
+class Disconnected(InvalidMessage):
+    """Nobody is there any more to be refused anything; a browser that leaves a page does that."""
+
+
 async def _body(scope, receive) -> bytes:
     """The request's whole body; raises MessageTooLarge before more than the limit is in memory."""
     body = b""
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
-            raise InvalidMessage("the connection closed in the middle of the message")
+            raise Disconnected("the connection closed in the middle of the message")
         body += event.get("body", b"")
         if len(body) > protocol.LARGEST_BODY:
             raise MessageTooLarge(

@@ -251,7 +251,9 @@ def test_a_policy_server_that_goes_away_is_named(policy_servers, tmp_path):
     time.sleep(4)
     server.kill()
     code, _, said = finish(process)
-    assert code == 1 and "do_rollouts: get_action" in said or "policy server at" in said
+    assert code == 1
+    # It depends on what the client was just doing.
+    assert re.search(r"do_rollouts: (no policy server answers|the policy server .* closed)", said)
     assert "Traceback" not in said
     assert check_log(log).episodes > 0  # what was played is kept
 

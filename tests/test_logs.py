@@ -316,7 +316,7 @@ def test_what_the_disk_cannot_take_is_dropped_and_counted(tmp_path, monkeypatch)
 def test_a_server_writes_down_what_it_serves(policy_servers, tmp_path):
     """Are yesterday's training episodes, and only those, today's data, also after a kill -9?"""
     folder = tmp_path / "logs"
-    server = policy_servers(write_logs=folder)
+    server = policy_servers(write_logs=folder, folder=tmp_path)
     client = server.client()
     expected = []
     for steps in (30, 1, 700):

@@ -242,7 +242,7 @@ def test_readme_curl_session_plays_an_episode(a_policy_server):
 
 def test_readme_python_example_plays_an_episode(a_policy_server):
     """Does the README's example in Python, pasted as it stands, play a whole episode?"""
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     assert "http://localhost:8900" in example
     example = example.replace("http://localhost:8900", a_policy_server.address)
     done = subprocess.run(
@@ -251,6 +251,22 @@ def test_readme_python_example_plays_an_episode(a_policy_server):
     assert (done.stdout, done.stderr) == ("1 episodes so far\n", "")
     (transcript,) = a_policy_server.client().episodes().episodes
     assert transcript.ending == "terminated" and sum(transcript.rewards) == len(transcript.actions)
+
+
+def test_readme_python_example_replays_a_log(policy_servers):
+    """Does the README's replay, after the lines that connect, log every step of the small log?"""
+    server = policy_servers(8, 3)
+    _, example = blocks("python")
+    assert "data_large.gz" in example
+    example = example.replace("data_large.gz", "data_small.gz")
+    connect = f"from serving import PolicyClient\nclient = PolicyClient({server.address!r})\n"
+    done = subprocess.run(
+        [sys.executable, "-c", connect + example],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    status = server.client().status()
+    assert (status.logged_steps, status.episodes) == (7_092, 14)
 
 
 # -- what is not in the repository --------------------------------------------------------------

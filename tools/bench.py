@@ -39,9 +39,8 @@ from playwright.sync_api import sync_playwright
 
 from serving import checkpoints
 from serving.logs import check_log, read_log, split_log
-from serving.pong import PongEnv
 from serving.testing import RunningServer, evaluate, frozen_policy
-from tools.bench_players import make_env
+from tools.bench_players import GAMES, make_env, play_pong
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAYERS = ROOT / "tools" / "bench_players.py"
@@ -478,8 +477,8 @@ class Bench:
             seconds = time.monotonic() - started
             policy = frozen_policy(server.client())
         self.figures.logs.append(
-            {"log": log.name, "seed": seed, "seconds": seconds, **play_pong(policy),
-             "untrained": play_pong(untrained), "behaviour": share_of_points(log)}
+            {"log": log.name, "seed": seed, "seconds": seconds, **play_pong(policy, PONG_GAMES, 10_000),
+             "untrained": play_pong(untrained, PONG_GAMES, 10_000), "behaviour": share_of_points(log)}
         )  # fmt: skip
 
     def shards(self, seed: int) -> None:
@@ -506,7 +505,7 @@ class Bench:
         episodes, steps, per_second = (int(number.replace(",", "")) for number in said.groups())
         log = check_log(LARGE)
         self.figures.shards.append(
-            {"seed": seed, "seconds": seconds, "steps_per_second": per_second, **play_pong(policy),
+            {"seed": seed, "seconds": seconds, "steps_per_second": per_second, **play_pong(policy, PONG_GAMES, 10_000),
              "each_once": (episodes, steps) == (log.episodes, log.steps),
              "behaviour": share_of_points(LARGE)}
         )  # fmt: skip
@@ -681,6 +680,20 @@ class Bench:
                   f"{max(seconds):.0f} s (median {statistics.median(seconds):.0f} s)",
                   "at most 120 s", max(seconds) <= 120)  # fmt: skip
 
+    def pong_curve(self) -> dict:
+        """The seed that is the median after all steps, as tools/make_images.py draws it."""
+        runs = sorted(self.figures.pong, key=lambda run: run["curve"][-1][2])
+        median = runs[len(runs) // 2]
+        return {
+            "run": "python serving/simple_policy_server.py --action-size=3 --observation-size=8 "
+            f"--run=DQN --seed={median['seed']}",
+            "measured": f"share of points in {GAMES} games, the policy frozen and greedy, the "
+            "opponent at its default level",
+            "seeds": len(runs),
+            "random": 0.07,  # of 2,150 points
+            "points": [[steps, round(share, 3)] for steps, _, share in median["curve"]],
+        }
+
     def on_policy_rows(self, run: str) -> Iterator[Row]:
         runs, most = [r for r in self.figures.on_policy if r["run"] == run], ON_POLICY[run]
         seconds = [r["seconds"] for r in runs]
@@ -790,23 +803,6 @@ class Bench:
                    "at least 30%, and more than the log's", min(won) >= max(0.3, behaviour + 0.1))  # fmt: skip
 
 
-def play_pong(policy) -> dict:
-    """Greedy games: `won`, the share of points, and `returned`, balls a point."""
-    env, won, lost, hits = PongEnv(), 0, 0, 0
-    for game in range(PONG_GAMES):
-        observation, _ = env.reset(seed=10_000 + game)
-        done = False
-        while not done:
-            action = policy.act(observation, 0, None).action
-            observation, _, terminated, truncated, info = env.step(action)
-            done = terminated or truncated
-            won += info["event"] == "right scores"
-            lost += info["event"] == "left scores"
-            hits += info["event"] == "right hits"
-    points = max(1, won + lost)
-    return {"won": won / points, "returned": hits / points}
-
-
 def share_of_points(log: Path) -> float:
     """That the players of a log won: a point is a reward of 1 or -1."""
     rewards = [step["reward"] for episode in read_log(log) for step in episode]
@@ -887,6 +883,8 @@ def parse() -> argparse.Namespace:
     add("--peer-seeds", type=int, default=3, metavar="N", help="of SB3 (default: %(default)s)")
     add("--seconds", type=float, default=20, metavar="S",
         help="to count steps and waits for (default: %(default)s)")  # fmt: skip
+    add("--curve", type=Path, metavar="FILE",
+        help="where Pong's learning curve goes, of the median seed: images/learning.json")  # fmt: skip
     add("--peers", type=Path, metavar="DIR", help="the peers' drivers and environments")
     add("--out", type=Path, default=Path("build/bench.json"), metavar="FILE",
         help="where the figures go, as JSON (default: %(default)s)")  # fmt: skip
@@ -921,6 +919,8 @@ def main() -> int:
                        "rows": [row._asdict() for row in rows]}  # fmt: skip
             options.out.write_text(json.dumps(written, indent=1) + "\n")
             show(rows, bench.skipped, options.out)
+        if options.curve and bench.figures.pong:
+            options.curve.write_text(json.dumps(bench.pong_curve()) + "\n")
     return 0 if all(row.met is not False for row in rows) else 1
 
 

@@ -98,22 +98,28 @@ def pong(client: PolicyClient, seed: int, steps: int, every: int) -> dict:
         client.end_episode(episode_id, observation, truncated=truncated or not done)
     return {
         "games_each": GAMES,
-        "curve": [[at, when, share_of_points(policy)] for at, when, policy in copies],
+        "curve": [
+            [at, when, play_pong(policy, GAMES, 1_000_000)["won"]] for at, when, policy in copies
+        ],
     }
 
 
-def share_of_points(policy: Policy) -> float:
-    """Of GAMES games of Pong against the default opponent, played greedily."""
-    env, won, lost = PongEnv(), 0, 0
-    for game in range(GAMES):
-        observation, info = env.reset(seed=1_000_000 + game)
+def play_pong(policy: Policy, games: int, seed: int) -> dict[str, float]:
+    """Greedy games against the default opponent: `won`, the share of points, and `returned`, balls
+    for each point."""
+    env, won, lost, returned = PongEnv(), 0, 0, 0
+    for game in range(games):
+        observation, _ = env.reset(seed=seed + game)
         done = False
         while not done:
             action = policy.act(observation, 0, None).action
             observation, _, terminated, truncated, info = env.step(action)
             done = terminated or truncated
-        lost, won = lost + info["score"][0], won + info["score"][1]
-    return won / max(won + lost, 1)
+            won += info["event"] == "right scores"
+            lost += info["event"] == "left scores"
+            returned += info["event"] == "right hits"
+    points = max(1, won + lost)
+    return {"won": won / points, "returned": returned / points}
 
 
 def nobody_listens() -> threading.Event:
