@@ -116,7 +116,7 @@ DEGENERATE = [
                [("super().reset(seed=seed)", "super().reset()")]),
     Degenerate("always takes the same seed", SEED, "super().reset(seed=seed)",
                [("super().reset(seed=seed)", "super().reset(seed=1)")]),
-    Degenerate("pays more from game to game", SEED, "self.np_random, after",
+    Degenerate("pays more from game to game", SEED, "nothing outside of self",
                [("super().reset(seed=seed)", "super().reset(seed=seed); MyEnv.SEATS += 1"),
                 (STEP, "        reward = self.SEATS + 0.01 * action")]),
     Degenerate("does not clear the quay", SEED, "the one before it",
@@ -175,7 +175,7 @@ def learn(env_class, iterations=12):
             done = False
             while not done:
                 row = values(observation)
-                action = int(rng.integers(actions)) if rng.random() < 0.3 else int(row.argmax())
+                action = int(rng.integers(actions)) if rng.random() < 0.5 else int(row.argmax())
                 observation, reward, terminated, truncated, _ = env.step(action)
                 future = 0.0 if terminated else 0.97 * values(observation).max()
                 row[action] += 0.1 * (reward + future - row[action])

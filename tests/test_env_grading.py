@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from dataclasses import dataclass
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from grading import grade_in_process, reference_answers
+from grading import Course, grade_in_process, reference_answers
 from own_environments import (
     DEGENERATE,
     LEARNING,
@@ -168,6 +169,67 @@ def test_a_server_learns_a_right_environment(name, ray_cluster):
     answers = {**QUICK, "my_env": SOURCES[name]}
     points, said = grade_in_process(LESSON, answers, LEARNING, {"gym": gym, "np": np})
     assert not said and sum(points.values()) == 14, said
+
+
+# Wrong uses of RLlib itself, with what is lost of `LEARNING`.
+WRONG_RLLIB = {
+    "gives RLlib another environment": ("lambda config: env_class()", "lambda config: MyEnv()", LEARNING),
+    "never calls train": ("for iteration in range(iterations):", "for iteration in range(0):", LEARNING),
+    "does not learn": ("lr=1e-3", "lr=0.0", UNSOLVED),
+    "returns another network": ("module = algo.get_module()",
+                                "module = config.copy(copy_frozen=False).build_algo().get_module()", UNSOLVED),
+    "forgets the batch": ("np.float32))[None]}", "np.float32))}", LEARNING),
+    "takes the smallest logit": ("logits.argmax()", "logits.argmin()", UNSOLVED),
+    "starts workers that cannot play": ("num_env_runners=0", "num_env_runners=1", LEARNING),
+}  # fmt: skip
+
+
+def rllib_imports() -> dict:
+    """What the notebook's own cells import before `learn`."""
+    import torch
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+    from ray.tune.registry import register_env
+
+    return {"gym": gym, "np": np, "torch": torch, "PPOConfig": PPOConfig,
+            "DefaultModelConfig": DefaultModelConfig, "register_env": register_env}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_RLLIB)
+def test_a_wrong_use_of_rllib_loses_its_points(name, ray_driver):
+    """Is what goes wrong between a student and RLlib seen, too?"""
+    old, new, loses = WRONG_RLLIB[name]
+    assert old in REFERENCE["learn"]
+    namespace = rllib_imports()
+    for cell in ("my_env", "learn"):
+        exec(REFERENCE[cell].replace(old, new), namespace)
+    lost, said = verdict(EnvironmentExam(namespace), set(LEARNING))
+    assert lost == loses, said
+
+
+@pytest.fixture(scope="module")
+def a_course(tmp_path_factory, ray_cluster):
+    return Course(tmp_path_factory.mktemp("course"), LESSON)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_autograding_gives_right_environments_full_marks(a_course, name):
+    """Does plain `nbgrader autograde` give the reference, and other inventions, all points?"""
+    a_course.submit(name, {**REFERENCE, "my_env": SOURCES[name]})
+    graded = a_course.grade(name, timeout=1500)
+    print(f"{name}: {graded.total} points in {graded.seconds:.0f} s")
+    assert graded.total == 20, graded.said
+
+
+def test_the_stub_gets_nothing(a_course):
+    """Does an untouched lesson get 0 points, and does its feedback hide the tests?"""
+    a_course.submit("stub", {})
+    graded = a_course.grade("stub")
+    assert graded.total == 0
+    feedback = re.sub(r"<[^>]*>", "", a_course.feedback("stub"))
+    assert "there is no class MyEnv in this notebook" in feedback
+    for secret in ("HIDDEN TESTS", "EnvironmentExam(globals()", "exam.require", "env_grading.py"):
+        assert secret not in feedback, f"feedback shows {secret!r}"
 
 
 def test_the_visible_check_says_what_is_earned_without_thought(capsys):
