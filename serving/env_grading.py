@@ -77,6 +77,7 @@ class EnvironmentExam:
         self._served: ServedExam | None = None
         self._findings: Findings | None = None
         self._act: Callable | None = None
+        self._failure: AssertionError | None = None  # of `learn`, which is not run again then
         self._steps_of_one = 0
 
     @property
@@ -190,6 +191,8 @@ class EnvironmentExam:
         """Steps that were made by the student's function, and what it returned."""
         learn = self.namespace.get(LEARN)
         assert callable(learn), f"there is no function {LEARN} in this notebook"
+        if self._failure:
+            raise self._failure
         if self.needs_ray:
             attach()
         with self._relabelled(), quietly():
@@ -198,7 +201,8 @@ class EnvironmentExam:
                 with time_limit(SECONDS_TO_LEARN, f"{LEARN}()"):
                     act = learn(Relabelled, *iterations)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
-                raise AssertionError(explain(error, LEARN)) from None
+                self._failure = AssertionError(explain(error, LEARN))
+                raise self._failure from None
             return Relabelled.steps, act
 
     def _learned(self) -> Callable:
@@ -253,16 +257,9 @@ class EnvironmentExam:
         with self._relabelled(), quietly():
             try:
                 with time_limit(60, f"{2 * EPISODES} episodes with your policy"):
-                    pairs = [
-                        (
-                            *returns_of(Relabelled, act, 1, seed),
-                            *returns_of(Relabelled, other, 1, seed),
-                        )
-                        for seed in range(30_000, 30_000 + EPISODES)
-                    ]  # turn by turn: an environment that changes with time favours nobody
+                    ours, theirs = compare(Relabelled, act, other, EPISODES, seed=30_000)
             except Exception as error:  # noqa: BLE001 - it is the student's code
                 raise AssertionError(explain(error, "playing with your policy")) from None
-        ours, theirs = np.array(pairs).T  # (episodes,) each
         return float(ours.mean()), float(theirs.mean()), lead_of(ours, theirs)
 
     @contextlib.contextmanager
@@ -287,13 +284,29 @@ class ServedExam(Exam):
             return 0.0
         self._looks += 1
         seed = 60_000 + 100 * self._looks
-        greedy = returns_of(self.make_env, lambda seen: policy.act(seen, 0, None).action, 30, seed)
         random = simple_policies(self.make_env)["at random"]
-        return lead_of(np.array(greedy), np.array(returns_of(self.make_env, random, 30, seed)))
+        with quietly():
+            returns = compare(
+                self.make_env, lambda seen: policy.act(seen, 0, None).action, random, 30, seed
+            )
+        return lead_of(*returns)
 
     def require_served(self, most_steps: int = 15_000, seconds: float = 200.0) -> None:
         """Raises AssertionError unless the policy becomes clearly better than random actions."""
         self.require_learning(LEAD_OF_SERVED, most_steps, seconds)
+
+
+def compare(
+    env_class, act: Callable, other: Callable, episodes: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of both policies on the same seeds, (episodes,) each. It is drawn who plays first: an
+    environment that pays more from game to game, or less, favours neither."""
+    returns, order = np.zeros((2, episodes)), np.random.default_rng(seed)
+    for number in range(episodes):
+        for player in order.permutation(2):
+            policy = (act, other)[player]
+            (returns[player, number],) = returns_of(env_class, policy, 1, seed + number)
+    return returns[0], returns[1]
 
 
 def lead_of(ours: np.ndarray, theirs: np.ndarray) -> float:

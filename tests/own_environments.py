@@ -159,6 +159,16 @@ POINTLESS = [
                                         "float(self.games / 100 + np.random.random())"))]),
 ]  # fmt: skip
 
+for _name, _sign in (("more", 1), ("less", -1)):
+    POINTLESS.append(
+        Degenerate(f"pays {_name} from game to game", frozenset({"test_solved", "test_observing", "test_seed"}),
+                   "that is no clear difference",
+                   [("super().reset(seed=seed)",
+                     "super().reset(seed=seed); MyEnv.games = getattr(MyEnv, 'games', 0) + 1"),
+                    (RETURN, RETURN.replace("float(reward)",
+                                            f"float({_sign} * self.games + 1e-9 * action)"))])
+    )  # fmt: skip
+
 # Tabular Q-learning: learns each of these environments in a second, without RLlib.
 QUICK_LEARN = """
 def learn(env_class, iterations=12):
