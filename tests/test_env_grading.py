@@ -178,7 +178,8 @@ WRONG_RLLIB = {
     "does not learn": ("lr=1e-3", "lr=0.0", UNSOLVED),
     "returns another network": ("module = algo.get_module()",
                                 "module = config.copy(copy_frozen=False).build_algo().get_module()", UNSOLVED),
-    "forgets the batch": ("np.float32))[None]}", "np.float32))}", LEARNING),
+    "hands over no tensor": ("torch.from_numpy(np.asarray(observation, np.float32))",
+                             "np.asarray(observation, np.float32)", LEARNING),
     "takes the smallest logit": ("logits.argmax()", "logits.argmin()", UNSOLVED),
     "starts workers that cannot play": ("num_env_runners=0", "num_env_runners=1", LEARNING),
 }  # fmt: skip
