@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from serving.env_grading import EnvironmentExam
 from serving.grading import Exam
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,16 +124,19 @@ def reference_answers(assignment: str) -> dict[str, str]:
 
 
 def grade_in_process(
-    assignment: str, answers: dict[str, str], skip: frozenset[str] = frozenset()
+    assignment: str,
+    answers: dict[str, str],
+    skip: frozenset[str] = frozenset(),
+    imported: dict | None = None,
 ) -> tuple[dict, dict]:
     """Points and sentences as autograding would give them, without nbgrader and its kernel.
 
     Runs the instructor's notebook from its solution and test cells, with `answers` in place of the
     solutions: seconds instead of half a minute. The full way is `Course.grade`. Test cells in
-    `skip` are left out.
+    `skip` are left out. `imported` is what other cells of the notebook have imported.
     """
     notebook = nbformat.read(ROOT / "solutions" / assignment / f"{assignment}.ipynb", as_version=4)
-    namespace: dict = {"__name__": "__main__"}
+    namespace: dict = {"__name__": "__main__", **(imported or {})}
     points, said = {}, {}
     try:
         for cell in notebook.cells:
@@ -152,6 +156,6 @@ def grade_in_process(
                     said[mark["grade_id"]] = str(error)
     finally:
         for value in list(namespace.values()):
-            if isinstance(value, Exam):
+            if isinstance(value, (Exam, EnvironmentExam)):
                 value.close()
     return points, said
