@@ -60,8 +60,9 @@ class CompareExam(Exam):
         self._start_servers()
         with self._quiet():
             findings, record = watch_curve(
-                self.function("learning_curve"), "PG", 13, STEPS_TO_LEARN, self.namespace
-            )
+                self.function("learning_curve"), "PG", 13, STEPS_TO_LEARN, self.namespace,
+                seconds=SECONDS_TO_START,
+            )  # fmt: skip
         for topic in ("server", "episodes"):
             self.require_none(findings, topic, CURVE_TOPICS)
         self._records.append(record)
