@@ -84,7 +84,7 @@ def experiment(
     learning_curve: Callable,
     runs: Iterable[str] = ("DQN", "PG", "PPO"),
     seeds: Iterable[int] = (1, 2, 3),
-    steps: int = 15_000,
+    steps: int = 20_000,
     minutes: float = 9.0,
     file: str | Path = FIGURES,
 ) -> dict[str, list[Curve]]:
