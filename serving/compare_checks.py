@@ -98,9 +98,6 @@ def servers_watched(namespace: dict | None = None) -> Iterator[Watched]:
                     options = dict(o[2:].split("=", 1) for o in self.command if "=" in o)
                     seen = client.episodes(last=1000).episodes
                     watched.records.append(Record(options, client.status(), seen))
-                # Asked twice: nobody needs what it has learned.
-                self.process.terminate()
-                self.process.terminate()
             return super().stop(seconds)
 
     names = namespace if namespace is not None else {}
@@ -115,8 +112,6 @@ def servers_watched(namespace: dict | None = None) -> Iterator[Watched]:
                 names[name] = RunningServer
             for server in watched.started:
                 if server.process and server.process.poll() is None:
-                    server.process.terminate()
-                    server.process.terminate()
                     RunningServer.stop(server)
 
 
