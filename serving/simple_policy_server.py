@@ -425,6 +425,8 @@ async def _serve(
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    # Until the server has its own handlers: an end that cleans up behind itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return serve(options)
     except (StartError, CheckpointError, LogError) as error:

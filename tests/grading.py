@@ -110,6 +110,7 @@ class Course:
                 grade.name: grade.score
                 for notebook in submission.notebooks
                 for grade in notebook.grades
+                if grade.cell.cell_type == "code"  # the others are for a person to grade
             }
 
 

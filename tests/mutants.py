@@ -266,3 +266,104 @@ PONG = [
     train("returns what it was asked for", {"test_train"}, ("return made", "return steps")),
     train("returns nothing", {"test_train"}, ("    return made", "    return")),
 ]  # fmt: skip
+
+# -- 04-compare-algorithms --------------------------------------------------------------------------
+
+ALL_OF_CURVE = {"test_server", "test_episodes", "test_curve", "test_progress", "test_learning"}
+ALL_OF_LOGS = {"test_log_steps", "test_log_figures"}
+SERVE = "with a_policy_server(4, 2, run=run, seed=seed) as client:"
+PLAY = "total, length = play_episode(env, client)"
+ROW = "curve.append([total, made, time.time() - began])"
+TRAIN_MORE = "while made < steps:"
+
+
+def curve(name: str, loses: set[str], *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, loses, list(replace), cell="learning_curve")
+
+
+def spread(name: str, *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, {"test_spread"}, list(replace), cell="mean_and_spread")
+
+
+def of_logs(name: str, loses: set[str], *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, loses, list(replace), cell="what_logs_teach")
+
+
+def conclusion(name: str, *replace: tuple[str, str]) -> Mutant:
+    return Mutant(name, {"test_conclusion"}, list(replace), cell="conclude")
+
+
+COMPARE = [
+    curve("always trains a DQN", {"test_server", "test_learning"}, ("run=run", 'run="DQN"')),
+    curve("always takes the same seed", {"test_server", "test_learning"},
+          (", seed=seed) as", ", seed=1) as")),
+    curve("seeds nothing but the environment", {"test_server", "test_learning"},
+          (", seed=seed) as", ") as")),
+    curve("seeds nothing but the server", {"test_server", "test_learning"},
+          ("    env.reset(seed=seed)\n", "")),
+    curve("plays every environment alike", {"test_server", "test_learning"},
+          ("env.reset(seed=seed)", "env.reset(seed=1)")),
+    curve("mixes up the sizes", ALL_OF_CURVE, ("(4, 2,", "(2, 4,")),
+    curve("a server for every episode", ALL_OF_CURVE,
+          (SERVE, "if True:"), (PLAY, "with a_policy_server(4, 2, run=run, seed=seed) as client: " + PLAY)),
+    curve("never stops its server", ALL_OF_CURVE,
+          (SERVE, "client = serving.testing.RunningServer(4, 2, run=run, seed=seed).start().client()\n"
+                  "    if True:"), ("import time", "import time\n\nimport serving.testing")),
+    curve("makes one episode more", {"test_episodes", "test_learning"}, (TRAIN_MORE, "while made < steps or not curve or curve[-2:-1] and curve[-2][1] < steps:")),
+    curve("stops an episode too soon", {"test_episodes", "test_learning"},
+          (TRAIN_MORE, "while made < steps / 2:")),
+    curve("counts episodes instead of steps", {"test_episodes", "test_learning"},
+          (TRAIN_MORE, "while len(curve) < steps / 20:")),
+    curve("evaluates instead of training", {"test_episodes", "test_learning"},
+          ("def learning_curve", "def watch(client):\n    start = client.start_episode\n"
+           "    client.start_episode = lambda: start(training_enabled=False)\n\n\ndef learning_curve"),
+          ("        began", "        watch(client)\n        began")),
+    curve("returns the mean instead of the return", {"test_curve"},
+          (ROW, "curve.append([(sum(r[0] for r in curve) + total) / (len(curve) + 1), made, time.time() - began])")),
+    curve("returns each episode's own steps", {"test_curve"}, ("[total, made,", "[total, length,")),
+    curve("returns the time of day", {"test_curve"}, (" - began]", "]")),
+    curve("times every episode on its own", {"test_curve"},
+          (PLAY, lines("began = time.time()", PLAY, indent=12))),
+    curve("returns only the returns", {"test_curve"}, (ROW, "curve.append(total)")),
+    curve("returns nothing", {"test_curve"}, ("    return curve", "    return None")),
+    curve("reports nothing", {"test_progress"}, ("report(length)", "pass")),
+    curve("reports the steps so far", {"test_progress"}, ("report(length)", "report(made)")),
+    curve("reports once, at the end", {"test_progress"},
+          ("            report(length)\n", ""), ("    return curve", "    report(made)\n    return curve")),
+    spread("cuts all to the shortest", ("max((len(curve) for curve in curves), default=0)",
+                                        "min((len(curve) for curve in curves), default=0)")),
+    spread("goes on with zeros", ("curve[i] for curve in curves if i < len(curve)",
+                                  "curve[i] if i < len(curve) else 0.0 for curve in curves")),
+    spread("goes on with the last value", ("curve[i] for curve in curves if i < len(curve)",
+                                           "curve[min(i, len(curve) - 1)] for curve in curves")),
+    spread("takes the variance", ("np.std(", "np.var(")),
+    spread("takes the range", ("np.std(values)", "max(values) - min(values)")),
+    spread("takes the median", ("np.mean(", "np.median(")),
+    spread("counts all curves everywhere", ("numbers.append(len(values))", "numbers.append(len(curves))")),
+    spread("fails without curves", (", default=0", "")),
+    of_logs("logs nothing", {"test_log_steps"}, ("    replay(client, episodes)\n", "")),
+    of_logs("logs everything twice", {"test_log_steps"},
+            ("    replay(client, episodes)", "    replay(client, episodes)\n    replay(client, episodes)")),
+    of_logs("leaves out the last episode", {"test_log_steps"},
+            ("replay(client, episodes)", "replay(client, episodes[:-1])")),
+    of_logs("does not wait", {"test_log_figures"},
+            ('wait_until(client, lambda s: s.state == "idle" and not s.steps_waiting, 100, "the learner")',
+             "client.status()")),
+    of_logs("forgets what was there before", {"test_log_figures"}, (" - getattr(before, name)", "")),
+    of_logs("counts itself", {"test_log_figures"},
+            ("return {", 'return {"logged_steps": sum(map(len, episodes)), "unlearnable_steps": 0, "updates": 1}\n    return {')),
+    of_logs("returns the status", {"test_log_figures"}, ("return {", "return after\n    return {")),
+    conclusion("knows the answer already", ("    return conclusion",
+               '    return {**conclusion, "fewest_episodes": "DQN", "learns_from_logs": ["DQN"]}')),
+    conclusion("takes the best seed", ("np.median(episodes)", "min(episodes)")),
+    conclusion("takes the mean of the seeds", ("np.median(episodes)", "np.mean(episodes)")),
+    conclusion("leaves out the seeds that failed", ("float(np.median(episodes))",
+               'float(np.median([e for e in episodes if e < float("inf")] or [float("inf")]))')),
+    conclusion("has another target", ("(curve, target)", "(curve, 150)")),
+    conclusion("mixes up episodes and seconds", ("episodes, seconds = zip", "seconds, episodes = zip")),
+    conclusion("takes the most", ("min(medians", "max(medians")),
+    conclusion("names a run where all have failed", (' if medians[fewest] < float("inf") else None', "")),
+    conclusion("counts all seeds as solved", ('sum(number < float("inf") for number in episodes)', "len(episodes)")),
+    conclusion("believes that all learn from logs", (' if figures["updates"] > 0', "")),
+    conclusion("takes logged steps for learning", ('figures["updates"] > 0', 'figures["logged_steps"] > 0')),
+]  # fmt: skip

@@ -213,24 +213,13 @@ def a_course(tmp_path_factory, ray_cluster):
     return Course(tmp_path_factory.mktemp("course"), LESSON)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_autograding_gives_right_environments_full_marks(a_course, name):
-    """Does plain `nbgrader autograde` give the reference, and other inventions, all points?"""
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - {"ferry"}))  # which test_lessons.py plays
+def test_autograding_gives_other_inventions_full_marks(a_course, name):
+    """Does plain `nbgrader autograde` give environments other than the reference all points?"""
     a_course.submit(name, {**REFERENCE, "my_env": SOURCES[name]})
     graded = a_course.grade(name, timeout=1500)
     print(f"{name}: {graded.total} points in {graded.seconds:.0f} s")
     assert graded.total == 20, graded.said
-
-
-def test_the_stub_gets_nothing(a_course):
-    """Does an untouched lesson get 0 points, and does its feedback hide the tests?"""
-    a_course.submit("stub", {})
-    graded = a_course.grade("stub")
-    assert graded.total == 0
-    feedback = re.sub(r"<[^>]*>", "", a_course.feedback("stub"))
-    assert "there is no class MyEnv in this notebook" in feedback
-    for secret in ("HIDDEN TESTS", "EnvironmentExam(globals()", "exam.require", "env_grading.py"):
-        assert secret not in feedback, f"feedback shows {secret!r}"
 
 
 def test_the_visible_check_says_what_is_earned_without_thought(capsys):

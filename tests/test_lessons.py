@@ -10,15 +10,29 @@ import sys
 import psutil
 import pytest
 from grading import ROOT, Course, grade_in_process, reference_answers
-from mutants import PONG, SERVE_AND_LEARN
+from mutants import COMPARE, PONG, SERVE_AND_LEARN
 
-MUTANTS = {"01-serve-and-learn": SERVE_AND_LEARN, "02-pong": PONG}
-FULL_MARKS = {"01-serve-and-learn": 22, "02-pong": 22, "03-learn-from-logs": 23}
+MUTANTS = {
+    "01-serve-and-learn": SERVE_AND_LEARN,
+    "02-pong": PONG,
+    "04-compare-algorithms": COMPARE,
+}
+FULL_MARKS = {
+    "01-serve-and-learn": 22,
+    "02-pong": 22,
+    "03-learn-from-logs": 23,
+    "04-compare-algorithms": 20,
+    "05-your-own-environment": 20,
+}
 STUB_SAYS = {
     "01-serve-and-learn": "run_one_episode raised NotImplementedError",
     "02-pong": "play_game raised NotImplementedError",
     "03-learn-from-logs": "replay raised NotImplementedError",
+    "04-compare-algorithms": "learning_curve raised NotImplementedError",
+    "05-your-own-environment": "there is no class MyEnv in this notebook",
 }
+# Tests that wait for a learner: run where a mistake should fail them, and in the long form.
+SLOW = {"04-compare-algorithms": {"test_learning", "test_log_steps", "test_log_figures"}}
 LONG = int(os.environ.get("AUTOGRADES", "1"))
 EVERY = 1 if LONG > 1 else 3  # each mutant takes seconds: the short form plays every third
 
@@ -78,9 +92,7 @@ def test_a_hanging_answer_is_stopped(a_course):
 )
 def test_a_wrong_answer_loses_its_points(lesson, mutant, ray_cluster):
     """Does each mistake lose the points it should, and only those?"""
-    # A mistake that does not touch learning leaves the server to learn, which takes its time: the
-    # long form waits for it.
-    skip = set() if LONG > 1 or "test_learning" in mutant.loses else {"test_learning"}
+    skip = set() if LONG > 1 else SLOW.get(lesson, {"test_learning"}) - mutant.loses
     answers = mutant.answers(reference_answers(lesson))
     points, said = grade_in_process(lesson, answers, frozenset(skip))
     lost = {grade_id for grade_id, earned in points.items() if not earned}

@@ -445,6 +445,36 @@ def learning() -> Picture:
     return p
 
 
+def comparison() -> Picture:
+    """Learning curves of DQN, PPO and PG over three seeds each; the returns are in comparison.json.
+
+    The running mean of 20 episodes of every seed, and the mean over the seeds for as long as all of
+    them have episodes.
+    """
+    experiment = json.loads((IMAGES / "comparison.json").read_text())
+    p = Picture(48)
+    axes = p.figure.add_axes((0.09, 0.15, 0.88, 0.78))
+    for (run, curves), colour in zip(experiment["returns"].items(), (BLUE, ORANGE, VERMILION)):
+        means = [
+            [np.mean(curve[max(0, i - 19) : i + 1]) for i in range(len(curve))] for curve in curves
+        ]
+        for mean in means:
+            axes.plot(mean, color=pale(colour, 0.45), linewidth=1)
+        common = min(map(len, means))
+        axes.plot(
+            np.mean([mean[:common] for mean in means], axis=0), color=colour, linewidth=2.4,
+            label=run,
+        )  # fmt: skip
+    axes.axhline(195, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlabel("episode", fontsize=9.5, color=INK)
+    axes.set_ylabel("return, mean of 20 episodes", fontsize=9.5, color=INK)
+    axes.set(xlim=(0, None), ylim=(0, 210))
+    axes.legend(fontsize=9.5, frameon=False, loc="lower right", labelcolor=INK)
+    axes.tick_params(labelsize=8.5, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    return p
+
+
 PICTURES: dict[str, Callable[[], Picture]] = {
     "dqn": dqn,
     "client_server": client_server,
@@ -452,6 +482,7 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "pong_observation": pong_observation,
     "pong_servers": pong_servers,
     "learning": learning,
+    "comparison": comparison,
 }
 
 
