@@ -225,7 +225,7 @@ class Bench:
             items.append(Item("rollouts from one and two workers", 60, self.rollouts))
         if "page" in parts:
             if Path(CHROMIUM).exists():
-                items.append(Item("Pong in the browser", 25 + options.seconds, self.page))
+                items.append(Item("Pong in the browser", 25 + 2 * options.seconds, self.page))
             else:
                 self.skipped.append(f"not measured in a browser: there is no {CHROMIUM}")
         if "on-policy" in parts:
@@ -362,9 +362,10 @@ class Bench:
         self.figures.rollouts = rates
 
     def page(self) -> None:
-        """Decisions of the Pong page, asked over HTTP, while rollouts keep the learner busy."""
+        """Decisions of the Pong page, asked over HTTP: while the server learns from this game, and
+        while rollouts keep it busy as well."""
+        self.figures.page = {}
         with RunningServer(8, 3) as server, contextlib.ExitStack() as stack:
-            self.wait_for_learning_from(server, stack)
             web_server = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, WEB_SERVER, "--port=0", f"--policy-server={server.address}"],
@@ -377,13 +378,22 @@ class Bench:
                 executable_path=CHROMIUM, args=["--no-sandbox"]
             )
             stack.callback(browser.close)
-            page = browser.new_page()
-            page.goto(address)
-            page.click("[data-mode=demo]")
-            page.click("#overlay-button")
-            page.wait_for_timeout(1000 * self.options.seconds)
-            found = page.evaluate("({...document.getElementById('latency').dataset})")
-            self.figures.page = {name: float(value) for name, value in found.items() if value}
+            with contextlib.ExitStack() as rollouts:
+                self.wait_for_learning_from(server, rollouts)
+                self.figures.page["rollouts beside"] = self.decisions(browser, address)
+            self.figures.page["this game alone"] = self.decisions(browser, address)
+
+    def decisions(self, browser, address: str) -> dict[str, float]:
+        """What the page says of its decisions after --seconds of a game that trains the policy."""
+        page = browser.new_page()
+        page.goto(address)
+        page.click("[data-mode=demo]")
+        page.check("#training")
+        page.click("#overlay-button")
+        page.wait_for_timeout(1000 * self.options.seconds)
+        found = page.evaluate("({...document.getElementById('latency').dataset})")
+        page.close()
+        return {name: float(value) for name, value in found.items() if value}
 
     def wait_for_learning_from(self, server: RunningServer, stack: contextlib.ExitStack) -> None:
         """Starts rollouts, which end with `stack`, and waits until the learner is busy."""
@@ -613,15 +623,10 @@ class Bench:
             yield Row("rollouts from two Ray workers beside one",
                       f"{two / one:.2f} times ({two:,.0f} and {one:,.0f} steps/s)",
                       "more than 1", two > one)  # fmt: skip
-        if figures.page:
-            yield Row("browser decision, there and back, learner busy, p99",
-                      f"{figures.page['p99']:.1f} ms (p50 {figures.page['p50']:.1f} ms, "
-                      f"{figures.page['fps']:.0f} frames/s)",
-                      "at most 20 ms", figures.page["p99"] <= 20)  # fmt: skip
-        for run in dict.fromkeys(run["run"] for run in figures.on_policy):
-            yield from self.on_policy_rows(run)
-        if figures.environments:
-            yield from self.environment_rows()
+        for what, page in (figures.page or {}).items():
+            yield Row(f"browser decision, there and back, learning, {what}: p99",
+                      f"{page['p99']:.1f} ms (p50 {page['p50']:.1f} ms, {page['fps']:.0f} frames/s)",
+                      "at most 20 ms", page["p99"] <= 20)  # fmt: skip
         if figures.busy:
             yield from self.busy_rows()
         if figures.beside:
