@@ -405,8 +405,12 @@ class Bench:
         self.wait_for_learning(server)
 
     def busy(self) -> None:
-        """One training client, at Ray 2.9.3's ratio of one update for four steps."""
-        with RunningServer(4, 2, updates_per_step=0.25) as server, Player("train") as player:
+        """One training client, at Ray 2.9.3's ratio of one update for four steps; acting may be as
+        many updates ahead as by default, 64."""
+        with (
+            RunningServer(4, 2, updates_per_step=0.25, slack=256) as server,
+            Player("train") as player,
+        ):
             player.play(server.address)
             self.figures.busy = self.window(server)
 
