@@ -631,6 +631,10 @@ class Bench:
             yield Row(f"browser decision, there and back, learning, {what}: p99",
                       f"{page['p99']:.1f} ms (p50 {page['p50']:.1f} ms, {page['fps']:.0f} frames/s)",
                       "at most 20 ms", page["p99"] <= 20)  # fmt: skip
+        for run in dict.fromkeys(run["run"] for run in figures.on_policy):
+            yield from self.on_policy_rows(run)
+        if figures.environments:
+            yield from self.environment_rows()
         if figures.busy:
             yield from self.busy_rows()
         if figures.beside:
