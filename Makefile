@@ -47,7 +47,7 @@ demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 test: $(INSTALLED) ## run the tests
 	@$(PYTHON) -m pytest $(ARGS)
 
-long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (an hour)
+long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
 	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/test_lessons.py tests/test_restarts.py $(ARGS)
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/

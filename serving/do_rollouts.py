@@ -30,6 +30,7 @@ import numpy as np
 from tqdm import tqdm
 
 from serving.client import PolicyClient
+from serving.command_line import parser_of
 from serving.logs import LogError, LogWriter
 from serving.pong import PongEnv
 from serving.pong.court import COURT
@@ -323,12 +324,7 @@ def check_server(address: str) -> None:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    description, _, example = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
 
     def many(text: str) -> int:
         if not text.isdecimal() or int(text) < 1:

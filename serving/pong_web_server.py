@@ -23,7 +23,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import socket
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,6 +35,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from serving.command_line import StartError, listen, parser_of
 from serving.pong.court import COURT_FILE
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
 from serving.protocol import (
@@ -340,17 +340,8 @@ def _refusal(error: PolicyServerError, call: str, headers: dict | None = None) -
     return _json(Refusal(str(error), call), error.status, headers)
 
 
-class StartError(Exception):
-    """The server cannot start; one sentence says why."""
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    description, _, example = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--policy-server", default=f"http://localhost:{POLICY_SERVER_PORT}", metavar="ADDRESS",
         help="where the policy server listens (default: %(default)s); its token, if it needs one, "
@@ -379,24 +370,6 @@ def address_of(policy_server: str) -> str:
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; raises StartError if the port is taken or the host is not ours."""
-    if not 0 <= port <= 65535:  # getaddrinfo() would take the remainder
-        raise StartError(f"--port={port}: expected a number from 0 to 65535")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        return listener
-    except OSError as error:
-        hint = "; does another Pong web server run there already?" if error.errno == 98 else ""
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
-
-
 def greet(host: str, port: int, token: str | None) -> None:
     query = f"?token={token}" if token else ""
     print(f"play Pong at http://{host}:{port}/{query}")
@@ -412,7 +385,9 @@ def main(arguments: list[str] | None = None) -> int:
         link = PolicyServerLink(
             address_of(options.policy_server), os.environ.get("POLICY_SERVER_TOKEN")
         )
-        listener = listen(options.host, options.port)
+        listener = listen(
+            options.host, options.port, "does another Pong web server run there already"
+        )
     except StartError as error:
         print(f"pong_web_server: {error}", file=sys.stderr)
         return 1

@@ -95,12 +95,11 @@ def main() -> int:
     verbose = parser.parse_args().verbose
     warnings.simplefilter("ignore")
     try:
-        find_ray()
+        attach_ray(find_ray())
     except ConnectionError:
         return 1
     import ray
 
-    attach_ray()
     print("Ray is running.")
     if verbose:
         resources = ray.cluster_resources()

@@ -46,6 +46,7 @@ import uvloop
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
+from serving.command_line import StartError, listen, parser_of
 from serving.episodes import Episode, EpisodeBook
 from serving.http_api import LOOPBACK, PolicyServer, make_app
 from serving.learner_process import LearnerProcess
@@ -56,17 +57,8 @@ from serving.protocol import POLICY_SERVER_PORT
 from serving.settings import RUNS, settings_for
 
 
-class StartError(Exception):
-    """The server cannot start; one sentence says why."""
-
-
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    description, _, example = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--observation-size", type=int, required=True, metavar="N",
         help="how many numbers an observation has (CartPole: 4)")  # fmt: skip
@@ -177,24 +169,6 @@ def check(options: argparse.Namespace) -> None:
         options.token = secrets.token_urlsafe(16)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; raises StartError if the port is taken or the host is not ours."""
-    if not 0 <= port <= 65535:
-        raise StartError(f"--port={port}: expected a number from 0 to 65535")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        return listener
-    except OSError as error:
-        hint = "; is a policy server running there already?" if error.errno == 98 else ""
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
-
-
 def line(server: PolicyServer) -> str:
     """One iteration, for people."""
     status = server.status()
@@ -269,7 +243,7 @@ def serve(options: argparse.Namespace) -> int:
     """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
     check(options)
     settings = settings_from(options)
-    listener = listen(options.host, options.port)
+    listener = listen(options.host, options.port, "is a policy server running there already")
     scratch = episode_log = None
     if options.checkpoint_file is None:
         scratch = tempfile.mkdtemp(prefix="policy-server-")

@@ -35,10 +35,11 @@ from tqdm import tqdm
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
+from serving.command_line import StartError, parser_of
 from serving.link import Configure
 from serving.logs import LogError
 from serving.settings import RUNS
-from serving.simple_policy_server import StartError, add_learning_options, settings_from
+from serving.simple_policy_server import add_learning_options, settings_from
 
 PORTION = 2_000  # steps read at a time, about
 READING = "reading"  # RLlib asks env runners for other things, too
@@ -336,12 +337,7 @@ def check(options: argparse.Namespace, settings) -> None:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    description, _, example = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=description,
-        epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("logs", nargs="+", metavar="SHARDS", help="logs, or patterns such as 'shards/*.gz'")
     add("--observation-size", type=int, required=True, metavar="N",

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from serving import ROOT
+from serving.compare import replay
 from serving.logs import check_log, read_log
 from serving.pong import PongEnv
 from serving.testing import frozen_policy
+from tools.bench_players import play_pong
 from tools.make_data import PLAYERS, games
 
 SMALL, LARGE = (ROOT / "serving" / name for name in ("data_small.gz", "data_large.gz"))
@@ -72,19 +74,9 @@ def test_the_players_differ():
     assert won["good"] > 1.3 * won["fair"] > 1.3 * won["clumsy"] > 0
 
 
-def balls_returned(policy, many: int = 10) -> float:
+def balls_returned(policy) -> float:
     """A point."""
-    env, hits, points = PongEnv(), 0, 0
-    for game in range(many):
-        observation, _ = env.reset(seed=5_000 + game)
-        done = False
-        while not done:
-            action = policy.act(observation, 0, None).action
-            observation, _, terminated, truncated, info = env.step(action)
-            done = terminated or truncated
-            hits += info["event"] == "right hits"
-            points += info["event"].endswith("scores")
-    return hits / max(points, 1)
+    return play_pong(policy, games=10, seed=5_000)["returned"]
 
 
 def test_a_policy_learns_from_the_small_log(policy_servers):
@@ -94,14 +86,8 @@ def test_a_policy_learns_from_the_small_log(policy_servers):
     client = server.client()
     server.wait_until(lambda status: status.state == "idle", 120, "the learner")
     before = balls_returned(frozen_policy(client))
-    steps = 0
-    for episode in read_log(SMALL):
-        episode_id = client.start_episode()
-        for step in episode:
-            client.log_action(episode_id, step["obs"], step["action"])
-            client.log_returns(episode_id, step["reward"])
-            steps += 1
-        client.end_episode(episode_id, episode[-1]["obs"])
+    replay(client, read_log(SMALL))
+    steps = check_log(SMALL).steps
     status = server.wait_until(
         lambda status: status.logged_steps == steps and status.state == "idle",
         300, "learning to catch up",

@@ -1,0 +1,41 @@
+"""What the commands of this kit have in common."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+
+
+class StartError(Exception):
+    """The command cannot start; one sentence says why."""
+
+
+def parser_of(manual: str) -> argparse.ArgumentParser:
+    """A parser whose --help is a module's docstring: the first paragraph above the options, the
+    rest as it stands below them."""
+    description, _, example = manual.partition("\n\n")
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def listen(host: str, port: int, who: str) -> socket.socket:
+    """A bound socket; raises StartError if the host is not ours or the port is taken, which asks
+    whether it is taken by `who`."""
+    if not 0 <= port <= 65535:  # getaddrinfo() would take the remainder
+        raise StartError(f"--port={port}: expected a number from 0 to 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        return listener
+    except OSError as error:
+        hint = f"; {who}?" if error.errno == errno.EADDRINUSE else ""
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
