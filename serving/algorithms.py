@@ -8,6 +8,8 @@ the plumbing in between, which costs stock DQN nine tenths of its time: transiti
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +17,6 @@ from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.algorithms.dqn.dqn_learner import QF_LOSS_KEY, QF_MEAN_KEY
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -25,9 +26,10 @@ from ray.rllib.utils.metrics import (
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from serving.env_runner import LOGGED
-from serving.online import NoMetrics, OnlineAlgorithm, check_numbers, served, to_array
+from serving.online import OnlineAlgorithm, check_numbers, served, to_array
 from serving.policy import Policy
 from serving.policy_gradients import pg_config, ppo_config
 from serving.replay import Replay
@@ -38,15 +40,20 @@ GRADIENT_NORM = 40.0
 # Of Adam: its usual 1e-8 makes large steps of tiny gradients, and a policy that has nearly solved
 # its task forgets it again. Rainbow uses 1.5e-4 (table 1 of https://arxiv.org/abs/1710.02298).
 ADAM_EPSILON = 1e-4
+COLUMNS = ("obs", "new_obs", "actions", "rewards", "terminateds", "n_step", "weights")
+FIGURES = (QF_LOSS_KEY, QF_MEAN_KEY)
 
 
 class RoundOfMinibatches(DQNTorchLearner):
     """RLlib's DQN learner, which takes a whole round of minibatches in one go.
 
-    The loss, the module and the target update are RLlib's own. Left out between two minibatches are
-    the bookkeeping that costs more than the gradient: statistics are logged for the last minibatch
-    of a round, and Adam is torch's fused one.
+    The loss, the module and the target update are RLlib's own. For a network so small Python costs
+    more than the arithmetic, though: so RLlib's loss and its gradient are recorded once, while they
+    run, and played back without Python from then on. Adam is torch's fused one, and statistics are
+    logged for the last minibatch of a round.
     """
+
+    _gradient: Callable | None = None
 
     @override(DQNTorchLearner)
     def configure_optimizers_for_module(self, module_id, config=None):
@@ -66,38 +73,55 @@ class RoundOfMinibatches(DQNTorchLearner):
         """
         self._check_is_built()
         self._weights_seq_no += 1
-        module = self.module[DEFAULT_MODULE_ID].unwrapped()
+        batch = training_data.batch.policy_batches[DEFAULT_MODULE_ID]
+        minibatches = list(zip(*(batch[name].split(minibatch_size) for name in COLUMNS)))
+        if self._gradient is None:
+            self._gradient = self._record(minibatches[0])
         optimizer = self.get_optimizer(DEFAULT_MODULE_ID)
         parameters = optimizer.param_groups[0]["params"]
-        batch = training_data.batch.policy_batches[DEFAULT_MODULE_ID]
-        columns = {name: batch[name] for name in batch}
-        rows = len(columns[Columns.OBS])
-        updates = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] - rows // minibatch_size
-        metrics, self.metrics = self.metrics, NoMetrics()
+        updates = timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] - len(minibatches)
+        for minibatch in minibatches:
+            with torch.no_grad():
+                figures, gradient = self._gradient(*minibatch)
+            for parameter, its_gradient in zip(parameters, gradient):
+                parameter.grad = its_gradient
+            optimizer.step()
+            updates += 1
+            self.after_gradient_based_update(timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: updates})
+        self.metrics.log_dict(dict(zip(FIGURES, figures)), key=DEFAULT_MODULE_ID, window=1)
+        return self.metrics.reduce()
+
+    def _record(self, minibatch: tuple[torch.Tensor, ...]) -> Callable:
+        """A function of the columns of such a minibatch, which returns figures of RLlib's loss and
+        its clipped gradient at what the parameters are when it is called."""
+        module = self.module[DEFAULT_MODULE_ID].unwrapped()
+        parameters = self.get_optimizer(DEFAULT_MODULE_ID).param_groups[0]["params"]
+
+        def gradient(*columns: torch.Tensor):
+            batch = dict(zip(COLUMNS, columns))
+            loss = self.compute_loss_for_module(
+                module_id=DEFAULT_MODULE_ID,
+                config=self.config,
+                batch=batch,
+                fwd_out=module._forward_train(batch),
+            )
+            parts = torch.autograd.grad(loss, parameters)
+            norm = torch.nn.utils.get_total_norm(parts, foreach=True)
+            scale = torch.clamp(GRADIENT_NORM / (norm + 1e-6), max=1.0)
+            figures = tuple(self.metrics.figures[name] for name in FIGURES)
+            return figures, tuple(part * scale for part in parts)
+
+        metrics, self.metrics = self.metrics, LatestMetrics()
         try:
-            for first in range(0, rows, minibatch_size):
-                if first + minibatch_size >= rows:
-                    self.metrics = metrics
-                minibatch = {
-                    name: column[first : first + minibatch_size] for name, column in columns.items()
-                }
-                loss = self.compute_loss_for_module(
-                    module_id=DEFAULT_MODULE_ID,
-                    config=self.config,
-                    batch=minibatch,
-                    fwd_out=module._forward_train(minibatch),
-                )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-                optimizer.step()
-                updates += 1
-                self.after_gradient_based_update(
-                    timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: updates}
-                )
+            # First as a graph, as TorchScript records no gradients; then as TorchScript, which
+            # takes no Python between two operations.
+            graph = make_fx(gradient)(*minibatch)
+            with warnings.catch_warnings():
+                # What it is deprecated for, torch.compile, wants a C++ compiler and half a minute.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return torch.jit.trace(graph, minibatch, check_trace=False)
         finally:
             self.metrics = metrics
-        return self.metrics.reduce()
 
     @override(DQNTorchLearner)
     def after_gradient_based_update(self, *, timesteps):
@@ -105,6 +129,19 @@ class RoundOfMinibatches(DQNTorchLearner):
         period = self.config.target_network_update_freq
         if timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] % period == 0:
             super().after_gradient_based_update(timesteps=timesteps)
+
+
+class LatestMetrics:
+    """Takes the place of RLlib's metrics, and keeps the latest of what a loss logs."""
+
+    def __init__(self):
+        self.figures: dict[str, torch.Tensor] = {}
+
+    def log_value(self, key, value, **kwargs):
+        pass
+
+    def log_dict(self, figures, **kwargs):
+        self.figures.update(figures)
 
 
 class OnlineDQN(OnlineAlgorithm, DQN):
