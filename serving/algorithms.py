@@ -40,6 +40,7 @@ GRADIENT_NORM = 40.0
 # Of Adam: its usual 1e-8 makes large steps of tiny gradients, and a policy that has nearly solved
 # its task forgets it again. Rainbow uses 1.5e-4 (table 1 of https://arxiv.org/abs/1710.02298).
 ADAM_EPSILON = 1e-4
+AVERAGED_UPDATES = 320  # over about so many the policy is averaged that acts in evaluations
 COLUMNS = ("obs", "new_obs", "actions", "rewards", "terminateds", "n_step", "weights")
 FIGURES = (QF_LOSS_KEY, QF_MEAN_KEY)
 
@@ -163,6 +164,7 @@ class OnlineDQN(OnlineAlgorithm, DQN):
         self.owed_acted = 0.0  # updates
         self.owed_logged = 0.0  # updates
         self.mean_value: float | None = None
+        self.averaged: list[tuple[np.ndarray, np.ndarray]] | None = None  # as `Policy` has it
 
     @override(DQN)
     def training_step(self, seconds: float = 1.0) -> None:
@@ -175,6 +177,7 @@ class OnlineDQN(OnlineAlgorithm, DQN):
             updates = ROUND if owed >= ROUND else 0 if took else int(owed)
             if updates and len(self.replay):
                 self._learn(updates)
+                self._average(updates)
                 self.publish()
             if updates or took:
                 self.on_round()
@@ -203,7 +206,7 @@ class OnlineDQN(OnlineAlgorithm, DQN):
         layers = q_layers(module_state)
         # RLlib's loss takes NaN for 0, and so never becomes NaN itself.
         check_numbers(layers, self.counters.updates)
-        return Policy(version, "action_values", "relu", layers, points)
+        return Policy(version, "action_values", "relu", layers, points, self.averaged)
 
     def figures(self) -> dict[str, float | None]:
         return {"learning/mean_action_value": self.mean_value}
@@ -213,12 +216,14 @@ class OnlineDQN(OnlineAlgorithm, DQN):
             **super().online_state(),
             "replay": self.replay.get_state(),
             "owed": (self.owed_acted, self.owed_logged),
+            "averaged": self.averaged,
         }
 
     def set_online_state(self, state: dict) -> None:
         super().set_online_state(state)
         self.replay.set_state(state["replay"])
         self.owed_acted, self.owed_logged = state["owed"]
+        self.averaged = state["averaged"]
 
     def _take_over(self, wait: float) -> bool:
         """Moves experience from the env runner into the replay; False if there was none. What is
@@ -296,6 +301,15 @@ class OnlineDQN(OnlineAlgorithm, DQN):
         self.owed_acted -= paid
         self.owed_logged = max(0.0, self.owed_logged - (updates - paid))
         self._note_rate(updates, time.monotonic() - started)
+
+    def _average(self, updates: int) -> None:
+        """Moves the averaged weights towards the newest, as far as so many updates count."""
+        newest = q_layers(self.learner_group.get_weights()[DEFAULT_MODULE_ID])
+        share = 1 - np.exp(np.float32(-updates / AVERAGED_UPDATES))
+        self.averaged = [
+            tuple(old + share * (new - old) for old, new in zip(*layers))
+            for layers in zip(self.averaged or newest, newest)
+        ]
 
 
 def q_layers(module_state: dict) -> list[tuple[np.ndarray, np.ndarray]]:

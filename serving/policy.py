@@ -21,7 +21,8 @@ class Layer(msgspec.Struct):
 
 
 class PolicySnapshot(msgspec.Struct):
-    """A multi-layer perceptron, and how to turn its outputs into an action.
+    """A multi-layer perceptron, and how to turn its outputs into an action: the policy as whoever
+    evaluates it meets it.
 
     kind
         `action_values`: the outputs are expected returns, one an action (DQN). Greedy is the
@@ -52,43 +53,54 @@ class Policy:
     """Acts; see `PolicySnapshot` for the arguments. Never changes: newer weights, newer Policy.
 
     layers: pairs of weights (inputs, outputs) and bias (outputs,), float32.
+    averaged: the same, averaged over the latest updates, for acting greedily; None: no other ones.
+        Every update of a Q-network forgets a little here and there, and a policy that has just
+        solved its task may fail at the next one. What one update forgets, its neighbours know:
+        their average is steadier than each of them (https://arxiv.org/abs/1803.05407).
     """
 
-    def __init__(self, version: int, kind: str, activation: str, layers, exploration=((0, 0.0),)):
+    def __init__(
+        self, version: int, kind: str, activation: str, layers, exploration=((0, 0.0),),
+        averaged=None,
+    ):  # fmt: skip
         self.version = version
         self.kind = kind
         self.activation = activation
-        self.layers = [(np.float32(weights), np.float32(bias)) for weights, bias in layers]
+        self.layers = _as_float32(layers)
+        self.averaged = None if averaged is None else _as_float32(averaged)
         self.exploration_points = [(int(steps), float(p)) for steps, p in exploration]
         self._steps, self._probabilities = zip(*self.exploration_points)
 
     def snapshot(self) -> PolicySnapshot:
         """This policy as JSON sees it."""
-        layers = [Layer(weights.tolist(), bias.tolist()) for weights, bias in self.layers]
+        layers = [
+            Layer(weights.tolist(), bias.tolist()) for weights, bias in self.averaged or self.layers
+        ]
         return PolicySnapshot(
             self.version, self.kind, self.activation, layers, self.exploration_points
         )
 
     def pack(self) -> dict:
         """This policy for a socket or a file: plain types and raw little-endian float32."""
-        layers = [
-            (*weights.shape, weights.tobytes(), bias.tobytes()) for weights, bias in self.layers
-        ]
         return {
             "version": self.version,
             "kind": self.kind,
             "activation": self.activation,
-            "layers": layers,
+            "layers": _pack(self.layers),
             "exploration": self.exploration_points,
+            "averaged": self.averaged and _pack(self.averaged),
         }
 
     @classmethod
     def unpack(cls, packed: dict) -> Policy:
-        layers = [
-            (np.frombuffer(weights, "<f4").reshape(rows, columns), np.frombuffer(bias, "<f4"))
-            for rows, columns, weights, bias in packed["layers"]
-        ]
-        return cls(**{**packed, "layers": layers})
+        averaged = packed.get("averaged")
+        return cls(
+            **{
+                **packed,
+                "layers": _unpack(packed["layers"]),
+                "averaged": averaged and _unpack(averaged),
+            }
+        )
 
     @property
     def observation_size(self) -> int:
@@ -98,13 +110,16 @@ class Policy:
     def action_size(self) -> int:
         return self.layers[-1][0].shape[1]
 
-    def values(self, observations: np.ndarray) -> np.ndarray:
-        """The network's outputs. observations: (..., observation size) -> (..., actions)."""
+    def values(self, observations: np.ndarray, averaged: bool = False) -> np.ndarray:
+        """The network's outputs, of the newest weights or of the averaged ones.
+
+        observations: (..., observation size) -> (..., actions)."""
+        *layers, last = self.averaged if averaged and self.averaged else self.layers
         hidden = np.asarray(observations, np.float32)
-        for weights, bias in self.layers[:-1]:
+        for weights, bias in layers:
             hidden = hidden @ weights + bias  # (..., units)
             hidden = np.maximum(hidden, 0.0) if self.activation == "relu" else np.tanh(hidden)
-        weights, bias = self.layers[-1]
+        weights, bias = last
         return hidden @ weights + bias  # (..., actions)
 
     def exploration(self, env_steps: int) -> float:
@@ -113,7 +128,7 @@ class Policy:
 
     def act(self, observation, env_steps: int, rng: np.random.Generator | None) -> Decision:
         """The action on one observation: greedy if `rng` is None, else exploring."""
-        values = self.values(np.array(observation, np.float32))
+        values = self.values(np.array(observation, np.float32), averaged=rng is None)
         greedy = int(values.argmax())
         if rng is None:
             return Decision(greedy, values, True, 0.0)
@@ -128,6 +143,21 @@ class Policy:
         action = int(rng.integers(len(values))) if rng.random() < epsilon else greedy
         probability = epsilon / len(values) + (1 - epsilon) * (action == greedy)
         return Decision(action, values, action == greedy, float(np.log(probability)))
+
+
+def _as_float32(layers) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.float32(weights), np.float32(bias)) for weights, bias in layers]
+
+
+def _pack(layers) -> list[tuple[int, int, bytes, bytes]]:
+    return [(*weights.shape, weights.tobytes(), bias.tobytes()) for weights, bias in layers]
+
+
+def _unpack(packed) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        (np.frombuffer(weights, "<f4").reshape(rows, columns), np.frombuffer(bias, "<f4"))
+        for rows, columns, weights, bias in packed
+    ]
 
 
 def untrained(

@@ -48,7 +48,7 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_rate: float = 0.1
     target_period: int = 8
     exploration_steps: int = 2_000
-    exploration_final: float = 0.01
+    exploration_final: float = 0.03
     seed: int | None = None
 
     def __post_init__(self):

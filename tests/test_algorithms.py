@@ -333,6 +333,29 @@ def test_taking_over_ends_when_the_server_stops(learnings):
 # -- going on --------------------------------------------------------------------------------------
 
 
+def test_evaluations_meet_the_average_of_the_latest_weights(learnings):
+    """Are the averaged weights what their definition says, from all policies published?"""
+    from serving.algorithms import AVERAGED_UPDATES, ROUND
+
+    learning = learnings(learning_starts=0, batch_size=8)
+    learning.feed(8 * ROUND, "terminated")
+    learning.learn()
+    assert learning.algorithm.counters.updates == 4 * ROUND  # in whole rounds
+    share = 1 - np.exp(-ROUND / AVERAGED_UPDATES)
+    expected, *others = [policy.layers for policy in learning.published]
+    assert len(others) == 3
+    for layers in others:
+        expected = [
+            [(1 - share) * old + share * new for old, new in zip(*parts)]
+            for parts in zip(expected, layers)
+        ]
+    newest = learning.published[-1]
+    for (weights, bias), (of_weights, of_bias) in zip(newest.averaged, expected):
+        np.testing.assert_allclose(weights, of_weights, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(bias, of_bias, rtol=1e-5, atol=1e-7)
+    assert np.abs(newest.averaged[0][0] - newest.layers[0][0]).max() > 1e-4
+
+
 @pytest.mark.parametrize("capacity", [10_000, 100], ids=["roomy", "full"])
 def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, capacity):
     """Does an algorithm saved and loaded end up exactly like one that never stopped?"""
@@ -366,8 +389,9 @@ def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, capacity):
     theirs.publish()
     assert restored.published[-1].version == never_stopped.published[-1].version
     probe = np.random.default_rng(0).normal(size=(50, SIZE))
-    expected = never_stopped.published[-1].values(probe)
-    assert (restored.published[-1].values(probe) == expected).all()
+    for averaged in (False, True):
+        expected = never_stopped.published[-1].values(probe, averaged)
+        assert (restored.published[-1].values(probe, averaged) == expected).all()
 
 
 def test_rllibs_own_checkpoint_works_too(learnings, tmp_path):

@@ -155,7 +155,8 @@ def test_clients_that_stop_in_the_middle(policy_servers, run):
     evaluation = client.start_episode(training_enabled=False)
     client.get_action(evaluation, [0.0] * 4)
     play_batches(client, 3)
-    before = client.status()
+    # The last step before a new policy is an old one too, and counts when the learner has seen it.
+    before = server.wait_until(lambda s: s.steps_waiting == 0, 60, "taking over what was played")
     assert before.open_episodes == 21
     for episode_id in left:
         client.end_episode(episode_id, [9.0, 0.0, 0.0, 0.0])

@@ -120,6 +120,24 @@ def test_an_untrained_policy_prefers_nothing(rng):
     assert (policy.version, policy.kind, policy.exploration(0)) == (0, "action_logits", 0.0)
 
 
+def test_greedy_actions_are_those_of_the_averaged_weights(rng):
+    """Does an evaluation act by the average, an exploring player by the newest weights?"""
+    newest, average = untrained(4, 2, [8], seed=1), untrained(4, 2, [8], seed=2)
+    both = Policy(7, "action_values", "relu", newest.layers, averaged=average.layers)
+    copies = [both, Policy.unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(both.pack())))]
+    seen = observations(rng, 4)
+    differ = newest.values(seen).argmax(1) != average.values(seen).argmax(1)
+    assert differ.sum() > 50
+    for policy in copies:
+        for observation in seen[differ]:
+            greedy = policy.act(observation, 0, None)
+            assert (greedy.values == average.values(observation)).all()
+            exploring = policy.act(observation, 0, rng)
+            assert exploring.action == newest.act(observation, 0, None).action != greedy.action
+            assert (exploring.values == newest.values(observation)).all()
+    assert both.snapshot().layers == average.snapshot().layers
+
+
 # -- against torch ---------------------------------------------------------------------------------
 
 
