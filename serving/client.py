@@ -254,7 +254,7 @@ class PolicyClient:
         return self._get(f"/episodes/{quote(episode_id, safe='')}", Transcript)
 
     def policy(self) -> PolicySnapshot:
-        """The newest weights."""
+        """The policy as evaluations meet it, as a copy that learns no more."""
         return self._get("/policy", PolicySnapshot)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ Every message is one HTTP request with a JSON body; every answer is JSON.
 | POST /log_returns     | LogReturns   | Recorded         | reward for the latest action           |
 | POST /end_episode     | EndEpisode   | Recorded, Waiting| the last observation; no more actions  |
 | GET  /status          |              | Status           | how serving and learning are going     |
-| GET  /policy          |              | PolicySnapshot   | the newest weights                     |
+| GET  /policy          |              | PolicySnapshot   | the weights that evaluations meet      |
 | GET  /episodes        |              | Transcripts      | what the latest episodes said and heard|
 | GET  /openapi.json    |              |                  | this table for machines                |
 
@@ -93,7 +93,10 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StartEpisode(Message):
-    """`training_enabled=False`: nothing of the episode reaches the learner; actions are greedy."""
+    """`training_enabled=False`: nothing of the episode reaches the learner; actions are greedy.
+
+    With DQN they are those of the average of its latest weights, which is steadier than the newest.
+    """
 
     episode_id: EpisodeId | None = None
     training_enabled: bool = True

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from serving import ROOT
 from serving.logs import check_log
-from tools.bench import LARGE, PARTS, Bench
+from tools.bench import PARTS, Bench
+from tools.bench_table import LARGE, rows_of
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess:
@@ -75,7 +76,7 @@ def test_algorithms_and_environments_are_measured(monkeypatch):
         ("PPO", 0), ("PPO", 1), ("PG", 0), ("PG", 1)
     ]  # fmt: skip
     assert len(figures.environments) == 2 * 2 * 2
-    rows = {row.what: row for row in measuring.rows()}
+    rows = {row.what: row for row in rows_of(measuring.figures)}
     assert rows["CartPole to a mean of 195, --run=PPO, seeds within 180 s"].measured == "1 of 2"
     assert not rows["CartPole to a mean of 195, --run=PPO, seeds within 180 s"].met
     assert rows["CartPole to a mean of 195, --run=PG, median"].met
