@@ -316,9 +316,7 @@ def _expected_spread(curves: list[list[float]]) -> tuple[list[float], list[float
 
 def dealt_with(client: PolicyClient, seconds: float = 200.0) -> Status:
     """The status, once the server has learned from all that it can learn from."""
-    return wait_until(
-        client, lambda s: s.state == "idle" and not s.steps_waiting, seconds, "the learner"
-    )
+    return wait_until(client, lambda status: status.state == "idle", seconds, "the learner")
 
 
 def watch_logs(
@@ -359,7 +357,7 @@ def watch_logs(
         hint = (
             "that is all that it ever had: subtract what was there before"
             if absolute
-            else "wait until its state is 'idle' and there are no steps_waiting, then look"
+            else "wait until its state is 'idle', then look"
         )
         findings.add(
             "figures",

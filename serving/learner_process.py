@@ -57,7 +57,7 @@ class LearnerProcess:
         self.book = book
         self.policy = policy
         self.allowed = allowed
-        self.state = "starting"
+        self._phase = "starting"  # starting | serving | restarting | failed
         self.why = "starting the learner process"
         self.fatal: str | None = None  # set when starting again would not help
         self.counters = Counters(
@@ -121,7 +121,7 @@ class LearnerProcess:
 
     def waiting_for(self) -> str:
         """What a waiting player waits for, in words."""
-        if self.state in ("starting", "restarting"):
+        if self._phase in ("starting", "restarting"):
             return f"the learner to start ({self.why})"
         if not self.has_room():
             return f"the learner to take over {self._steps_kept} steps"
@@ -129,6 +129,13 @@ class LearnerProcess:
             f"the learner to catch up: it is {self.steps_waiting} steps behind, "
             f"at {self.updates_per_second:.0f} updates/s"
         )
+
+    @property
+    def state(self) -> str:
+        """Of learning, for `protocol.Status`: idle exactly while no step waits."""
+        if self._phase != "serving":
+            return self._phase
+        return "learning" if self.steps_waiting else "idle"
 
     @property
     def steps_waiting(self) -> int:
@@ -154,7 +161,7 @@ class LearnerProcess:
 
     def _nobody_to_wait_for(self) -> bool:
         silent = time.monotonic() - self._last_heard > SILENCE_TOLERATED
-        return self._stopping or silent or self.state == "failed"
+        return self._stopping or silent or self._phase == "failed"
 
     # -- for the server -----------------------------------------------------------------------
 
@@ -193,10 +200,10 @@ class LearnerProcess:
             if self._has_stopped():
                 return
             if self.fatal or self._failures > FAILURES_TOLERATED:
-                self.state = "failed"
+                self._phase = "failed"
                 self._notify()
                 return await self._keep_what_comes()
-            self.state, self.restarts = "restarting", self.restarts + 1
+            self._phase, self.restarts = "restarting", self.restarts + 1
             self._notify()
             await asyncio.sleep(min(2.0 ** (self._failures - 2), 8.0) if self._failures > 1 else 0)
             if not self._has_stopped():
@@ -230,7 +237,7 @@ class LearnerProcess:
         """Whether `stop` was called, and there is no process nor any need of another one."""
         if not self._stopping or self._process.poll() is None:
             return False
-        return not self._kept or self.state == "failed" or time.monotonic() >= self._stop_by
+        return not self._kept or self._phase == "failed" or time.monotonic() >= self._stop_by
 
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
@@ -265,7 +272,7 @@ class LearnerProcess:
                     self.counters = message.counters
                     self.allowed, self.owed = message.allowed, message.owed
                     self.updates_per_second = message.updates_per_second
-                    self.state, self.why = ("learning" if self.steps_waiting else "idle"), ""
+                    self._phase, self.why = "serving", ""
                     self.iteration.set()
                     self._notify()
                 case Saved():
@@ -277,7 +284,6 @@ class LearnerProcess:
                 case Ready():
                     self.counters = message.counters
                     self._sent = message.counters.consumed
-                    self.state, self.why = "learning", ""
                     self._writer = writer
                     self._notify()
                 case Fatal():

@@ -228,9 +228,10 @@ class Transcripts(msgspec.Struct):
 
 class Status(msgspec.Struct):
     """Answer of `GET /status`. Returns are means over the latest 20 training episodes (null before
-    the first); `steps_waiting` counts complete steps that were not learned from yet. On-policy
-    algorithms (`run` PG, PPO) learn nothing from `unlearnable_steps`, which were logged, nor from
-    `outdated_steps`, whose actions an older policy chose."""
+    the first); `steps_waiting` counts complete steps that were not learned from yet: a learner for
+    which there are none is idle. On-policy algorithms (`run` PG, PPO) learn nothing from
+    `unlearnable_steps`, which were logged, nor from `outdated_steps`, whose actions an older policy
+    chose."""
 
     state: str  # starting | learning | idle | restarting | failed
     why: str

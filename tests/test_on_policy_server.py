@@ -27,7 +27,7 @@ def is_ready(status) -> bool:
 
 
 def is_idle(status) -> bool:
-    return status.state == "idle" and status.steps_waiting == 0
+    return status.state == "idle"
 
 
 def play(server: RunningServer, enough: threading.Event, training: bool = True) -> Counter:
