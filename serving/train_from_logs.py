@@ -41,7 +41,7 @@ from serving.logs import LogError
 from serving.settings import RUNS
 from serving.simple_policy_server import add_learning_options, settings_from
 
-PORTION = 2_000  # steps read at a time, about
+PORTION = 4_000  # steps read at a time, about
 READING = "reading"  # RLlib asks env runners for other things, too
 SAVE_EVERY = 30.0  # seconds
 EVENTS_EVERY = 1.0  # seconds, for TensorBoard
@@ -294,16 +294,16 @@ class Trainer:
 
     def _rounds(self, reading: Pass) -> Iterator[None]:
         """Reads and learns until the pass has been read to its end. Reading goes first, as long as
-        nothing is forgotten before it was learned from."""
+        nothing is forgotten before it was learned from; while nothing comes, it learns."""
         algorithm = self.algorithm
         room = algorithm.settings.replay_capacity - PORTION * self.options.num_env_runners
         while not reading.is_done:
             if algorithm.owed < max(room, 1):
                 reading.ask()
-            episodes = reading.take(wait=0.0 if algorithm.owed else 0.1)
+            episodes = reading.take(wait=0.05)
             algorithm.take_over(episodes)
-            if algorithm.owed:
-                algorithm.training_step(0.02 if episodes else 0.2)
+            if algorithm.owed and not episodes:
+                algorithm.training_step(0.2)
             yield
 
     def save(self) -> None:
