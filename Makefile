@@ -44,8 +44,9 @@ lab: $(INSTALLED) ## open the lessons in JupyterLab
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)
 
+# Each file as a whole in one of two processes: they mostly wait for learners to start.
 test: $(INSTALLED) ## run the tests
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
 	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/test_lessons.py tests/test_restarts.py $(ARGS)
