@@ -17,7 +17,6 @@ import inspect
 import io
 import logging
 import math
-import os
 import random
 import statistics
 import time
@@ -37,6 +36,7 @@ from serving.env_checks import (
 )
 from serving.grading import Exam
 from serving.policy import Policy
+from serving.ray_cluster import attach_ray, without_stderr
 from serving.testing import time_limit
 
 ENV, LEARN = "MyEnv", "learn"
@@ -378,8 +378,6 @@ def attach() -> None:
     """Attaches this process to Ray, if it is not yet."""
     import ray
 
-    from serving.ray_cluster import attach_ray
-
     if not ray.is_initialized():
         with quietly():
             attach_ray()
@@ -387,14 +385,12 @@ def attach() -> None:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keeps what is printed, warned and logged out of the graded cell, also by libraries in C, which
-    write to the descriptor: progress is no mistake."""
+    """Keeps what is printed, warned and logged out of the graded cell: progress is no mistake."""
     said, before = io.StringIO(), logging.root.manager.disable
-    nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(2)
     logging.disable(logging.ERROR)
-    os.dup2(nowhere, 2)
     try:
         with (
+            without_stderr(),
             contextlib.redirect_stdout(said),
             contextlib.redirect_stderr(said),
             warnings.catch_warnings(),
@@ -402,7 +398,4 @@ def quietly() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
         logging.disable(before)

@@ -5,8 +5,10 @@ python -m serving.ray_cluster [--verbose]      exit code 0 if a Ray is running h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 
 OBJECT_STORE = 80 * 2**20  # bytes; Ray's minimum is 75 MiB
 SECONDS_TO_ANSWER = 10.0  # for the machine of a Ray to take a connection
@@ -57,6 +59,19 @@ def show_token() -> None:
 
     authentication_token_setup.logger.setLevel("ERROR")  # it would warn of what is meant to be
     authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+@contextlib.contextmanager
+def without_stderr() -> Iterator[None]:
+    """Keeps away what is written to descriptor 2, also by Ray's core, which is no Python."""
+    nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def attach_ray(address: str = "auto", **options) -> str:

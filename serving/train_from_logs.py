@@ -374,11 +374,12 @@ def run(options: argparse.Namespace) -> Result:
         # Ray's core fears for the arguments of env runners it may have to start again; RLlib keeps
         # them.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        from serving.ray_cluster import attach_ray
+        from serving.ray_cluster import attach_ray, without_stderr
 
         # The env runners find this package where it lies here.
         path = {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-        attach_ray(options.ray_address, runtime_env={"env_vars": path})
+        with without_stderr():  # which is where it says that it has read the variable
+            attach_ray(options.ray_address, runtime_env={"env_vars": path})
         # They would report every death with a traceback; we replace the dead, and count.
         for name in ("utils.actor_manager", "env.env_runner_group", "algorithms.algorithm_config"):
             logging.getLogger(f"ray.rllib.{name}").setLevel(logging.CRITICAL)

@@ -108,6 +108,7 @@ def test_training_goes_on_from_its_checkpoint(train, tmp_path):
     for times in (1, 2):
         run = train(SMALL, "--updates-per-step=0.01", "--quiet", "--num-env-runners=1")
         assert run.result() == 0, run.said
+        assert run.lines[0].startswith("read "), "quiet means that only the result is printed"
         meta, _ = checkpoints.read(checkpoints.newest(tmp_path / "pong"))
         assert meta.counters.env_steps == times * check_log(SMALL).steps
     other = train(SMALL, "--quiet", "--hidden=32")
