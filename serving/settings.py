@@ -71,53 +71,8 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.slack
 
 
-class PGSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Vanilla policy gradient: on-policy, one step along the gradient for each batch.
-
-    hidden              units of each hidden layer, of the policy and of the value function
-    learning_rate       of the policy's Adam
-    value_learning_rate of the value function's Adam
-    gamma               discount of rewards a step
-    gae_lambda          1: true returns as far as they are known; less: more and more of what the
-                        value function expects instead
-    batch_size          env steps learned from at once, and then thrown away; acting waits when they
-                        are there
-    epochs              passes of the value function over each batch
-    minibatch_size      env steps an update of the value function
-    entropy_bonus       what it is worth to keep acting at random
-    seed                of the networks' first weights and of the minibatches
-    """
-
-    hidden: tuple[int, ...] = (64, 64)
-    learning_rate: float = 1e-2
-    value_learning_rate: float = 3e-3
-    gamma: float = 0.99
-    gae_lambda: float = 0.97
-    batch_size: int = 1_000
-    epochs: int = 10
-    minibatch_size: int = 100
-    entropy_bonus: float = 0.0
-    seed: int | None = None
-
-    def __post_init__(self):
-        _check_on_policy(self)
-
-    @property
-    def first_allowance(self) -> int:
-        return self.batch_size
-
-    @property
-    def allowance(self) -> int:
-        return self.batch_size
-
-    def updates_of(self, steps: int) -> int:
-        """Updates of the policy that a batch of so many steps makes."""
-        return 1
-
-
-class PPOSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Proximal policy optimization: on-policy, many updates for each batch, kept near the policy
-    that acted.
+class OnPolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What policy gradients have in common.
 
     hidden              units of each hidden layer, of the policy and of the value function
     learning_rate       of the policy's Adam
@@ -129,7 +84,6 @@ class PPOSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                         are there
     epochs              passes over each batch
     minibatch_size      env steps an update
-    clip                how far the probability of an action may move from what it was, as a share
     entropy_bonus       what it is worth to keep acting at random
     seed                of the networks' first weights and of the minibatches
     """
@@ -142,13 +96,14 @@ class PPOSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int = 1_000
     epochs: int = 10
     minibatch_size: int = 100
-    clip: float = 0.2
     entropy_bonus: float = 0.0
     seed: int | None = None
 
     def __post_init__(self):
-        _check_on_policy(self)
-        _check_positive(self, "clip")
+        _check_positive(self, "learning_rate", "value_learning_rate", "batch_size", "epochs",
+                        "minibatch_size")  # fmt: skip
+        _check_shares(self, "gamma", "gae_lambda", "entropy_bonus")
+        _check_network(self)
 
     @property
     def first_allowance(self) -> int:
@@ -157,6 +112,32 @@ class PPOSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def allowance(self) -> int:
         return self.batch_size
+
+
+class PGSettings(OnPolicySettings, frozen=True):
+    """Vanilla policy gradient: one step along the gradient for each batch. `epochs` and
+    `minibatch_size` are of the value function only."""
+
+    learning_rate: float = 1e-2
+    value_learning_rate: float = 3e-3
+    gae_lambda: float = 0.97
+
+    def updates_of(self, steps: int) -> int:
+        """Updates of the policy that a batch of so many steps makes."""
+        return 1
+
+
+class PPOSettings(OnPolicySettings, frozen=True):
+    """Proximal policy optimization: many updates for each batch, kept near the policy that acted.
+
+    clip                how far the probability of an action may move from what it was, as a share
+    """
+
+    clip: float = 0.2
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_positive(self, "clip")
 
     def updates_of(self, steps: int) -> int:
         """Updates of the policy that a batch of so many steps makes."""
@@ -183,13 +164,6 @@ def _check_network(settings) -> None:
         )
     if settings.seed is not None and not 0 <= settings.seed < 2**32:
         raise ValueError(f"seed is {settings.seed}: expected a number from 0 to {2**32 - 1}")
-
-
-def _check_on_policy(settings) -> None:
-    _check_positive(settings, "learning_rate", "value_learning_rate", "batch_size", "epochs",
-                    "minibatch_size")  # fmt: skip
-    _check_shares(settings, "gamma", "gae_lambda", "entropy_bonus")
-    _check_network(settings)
 
 
 RUNS: dict[str, type[msgspec.Struct]] = {
