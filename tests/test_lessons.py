@@ -96,7 +96,7 @@ def test_a_wrong_answer_loses_its_points(lesson, mutant, ray_cluster):
     answers = mutant.answers(reference_answers(lesson))
     points, said = grade_in_process(lesson, answers, frozenset(skip))
     lost = {grade_id for grade_id, earned in points.items() if not earned}
-    assert lost == mutant.loses, said
+    assert mutant.loses <= lost <= mutant.loses | mutant.may_lose, said
     assert all(said[grade_id] for grade_id in lost), "a lost point comes with a reason"
 
 
