@@ -31,6 +31,7 @@ from serving.env_checks import (
     TOPICS,
     at_random,
     examine,
+    no_folder_at_home,
     returns_of,
     simple_policies,
 )
@@ -206,7 +207,7 @@ class EnvironmentExam:
             raise self._failure
         if self.needs_ray:
             attach()
-        with self._relabelled(reverse), quietly():
+        with self._relabelled(reverse), quietly(), no_folder_at_home():
             Relabelled.steps = 0
             try:
                 with time_limit(SECONDS_TO_LEARN, f"{LEARN}()"):

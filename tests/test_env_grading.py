@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -247,6 +248,17 @@ def test_the_grader_keeps_quiet():
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         EnvironmentExam(notebook(learn=loud), needs_ray=False).require_learner()
     assert not said.getvalue()
+
+
+def test_an_algorithm_leaves_no_folder_behind():
+    """Is the folder that RLlib makes for an algorithm none in the grader's home, and gone?"""
+    build = "    from ray.tune import Trainable\n    folders.append(Trainable().logdir)\n    return act"
+    learner = notebook()
+    learner["folders"] = []
+    exec(QUICK_LEARN.replace("    return act", build), learner)
+    EnvironmentExam(learner, needs_ray=False).require_learner()
+    (folder,) = map(Path, learner["folders"])
+    assert Path.home() / "ray_results" not in folder.parents and not folder.exists()
 
 
 def test_leads_are_in_standard_errors():
