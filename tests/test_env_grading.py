@@ -252,7 +252,9 @@ def test_the_grader_keeps_quiet():
 
 def test_an_algorithm_leaves_no_folder_behind():
     """Is the folder that RLlib makes for an algorithm none in the grader's home, and gone?"""
-    build = "    from ray.tune import Trainable\n    folders.append(Trainable().logdir)\n    return act"
+    build = (
+        "    from ray.tune import Trainable\n    folders.append(Trainable().logdir)\n    return act"
+    )
     learner = notebook()
     learner["folders"] = []
     exec(QUICK_LEARN.replace("    return act", build), learner)
