@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
+import signal
 import socket
+import threading
+from collections.abc import Iterator
 
 
 class StartError(Exception):
@@ -39,3 +43,21 @@ def listen(host: str, port: int, who: str) -> socket.socket:
     except OSError as error:
         hint = f"; {who}?" if error.errno == errno.EADDRINUSE else ""
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until what is in the block is done: it may come between any two operations, and
+    half a write or half an update is what no file and no learner recovers from."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # it comes to the main thread only, and not if it is ignored
+        return
+    came = []
+    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        handler(*came[0])

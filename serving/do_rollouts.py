@@ -30,7 +30,7 @@ import numpy as np
 from tqdm import tqdm
 
 from serving.client import PolicyClient
-from serving.command_line import parser_of
+from serving.command_line import parser_of, uninterrupted
 from serving.logs import LogError, LogWriter
 from serving.pong import PongEnv
 from serving.pong.court import COURT
@@ -300,9 +300,10 @@ def play(options: argparse.Namespace) -> None:
         try:
             many = numbers(more)
             for game in pool.games(many) if pool else map(plan.player().play, many):
-                score.add(game)
-                if log:
-                    log.write(game.episode)
+                with uninterrupted():  # what is counted is written
+                    score.add(game)
+                    if log:
+                        log.write(game.episode)
         except KeyboardInterrupt:
             pass  # the usual way to end
         finally:

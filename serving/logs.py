@@ -32,6 +32,8 @@ from typing import NamedTuple, NotRequired, TypedDict
 import msgspec
 import numpy as np
 
+from serving.command_line import parser_of, uninterrupted
+
 LARGEST_LINE = 64 * 2**20  # bytes
 LARGEST_FILE = 16 * 2**20  # bytes, of an EpisodeLog; a file ends with the episode that reaches it
 MOST_STEPS_WAITING = 200_000  # for the disk
@@ -147,15 +149,18 @@ class LogWriter:
             raise LogError(f"{self.path}, line {self.episodes + 1}: an episode needs a step")
         if truncated or step.get("truncated"):
             steps[-1]["truncated"] = True
-        self._file.write(msgspec.json.encode(steps) + b"\n")
-        self.episodes, self.steps = self.episodes + 1, self.steps + len(steps)
+        line = msgspec.json.encode(steps) + b"\n"
+        with uninterrupted():
+            self._file.write(line)
+            self.episodes, self.steps = self.episodes + 1, self.steps + len(steps)
 
     def close(self) -> None:
         if self._raw.closed:
             return
-        self._file.close()
-        self._raw.close()
-        os.replace(self._part, self.path)
+        with uninterrupted():
+            self._file.close()
+            self._raw.close()
+            os.replace(self._part, self.path)
 
     def discard(self) -> None:
         """Forgets what was written; a file that was there before stays."""
@@ -360,15 +365,8 @@ def _check(step: Step, where: str, observation_size: int, action_size: int | Non
 
 
 def main(arguments: list[str] | None = None) -> int:
-    import argparse
-
-    description, _, format_and_usage = __doc__.partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.logs",
-        description=description,
-        epilog=format_and_usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
+    parser.prog = "python -m serving.logs"
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="sum up logs, or name what is wrong with them")
     check.add_argument("files", nargs="+", metavar="FILE.gz")
@@ -395,6 +393,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"serving.logs: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

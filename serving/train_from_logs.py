@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
-from serving.command_line import StartError, parser_of
+from serving.command_line import StartError, parser_of, uninterrupted
 from serving.link import Configure
 from serving.logs import LogError
 from serving.settings import RUNS
@@ -282,7 +282,8 @@ class Trainer:
                 deaths += reading.deaths
                 reading_seconds += time.monotonic() - began
             while algorithm.owed:
-                algorithm.training_step(0.5)
+                with uninterrupted():
+                    algorithm.training_step(0.5)
                 progress.show(number, reading, steps, steps - algorithm.owed, algorithm)
                 now_and_then()
         finally:
@@ -301,9 +302,10 @@ class Trainer:
             if algorithm.owed < max(room, 1):
                 reading.ask()
             episodes = reading.take(wait=0.05)
-            algorithm.take_over(episodes)
-            if algorithm.owed and not episodes:
-                algorithm.training_step(0.2)
+            with uninterrupted():
+                algorithm.take_over(episodes)
+                if algorithm.owed and not episodes:
+                    algorithm.training_step(0.2)
             yield
 
     def save(self) -> None:

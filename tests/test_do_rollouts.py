@@ -31,6 +31,13 @@ def a_policy_server(ray_cluster):
 
 
 @pytest.fixture
+def a_settled_server(a_policy_server):
+    """Its policy does not change meanwhile: it has learned from what other tests have left."""
+    a_policy_server.wait_until(lambda status: status.state == "idle", 120, "learning to end")
+    return a_policy_server
+
+
+@pytest.fixture
 def a_learning_server(policy_servers):
     server = policy_servers(8, 3)
     server.wait_until(lambda status: status.state == "idle", 120, "the learner")
@@ -113,10 +120,12 @@ def test_games_are_written_as_they_were_played(a_policy_server, tmp_path):
             assert step["obs"] == pytest.approx(observation, abs=1e-6)
 
 
-def test_a_seed_repeats_the_games(a_policy_server, tmp_path):
+def test_a_seed_repeats_the_games(a_settled_server, tmp_path):
     logs = [tmp_path / name for name in ("a.gz", "b.gz", "c.gz")]
     for log, seed in zip(logs, (7, 7, 8)):
-        run(a_policy_server, "--games=2", "--no-train", f"--seed={seed}", f"--out={log}", "--quiet")
+        run(
+            a_settled_server, "--games=2", "--no-train", f"--seed={seed}", f"--out={log}", "--quiet"
+        )
     a, b, c = (log.read_bytes() for log in logs)
     assert a == b != c
 
@@ -144,14 +153,14 @@ def test_ctrl_c_ends_it_cleanly(a_policy_server, tmp_path):
     assert a_policy_server.client().status().open_episodes == 0
 
 
-def test_two_workers_play_on_ray(a_policy_server, tmp_path):
+def test_two_workers_play_on_ray(a_settled_server, tmp_path):
     log = tmp_path / "games.gz"
     options = ("--games=6", "--no-train", "--num-workers=2", "--seed=3", "--quiet")
-    result = summary(run(a_policy_server, *options, f"--out={log}"))
+    result = summary(run(a_settled_server, *options, f"--out={log}"))
     assert result["games"] == check_log(log, 8, 3).episodes == 6
     # The same games that one player alone plays, in whichever order they ended.
     alone = tmp_path / "alone.gz"
-    run(a_policy_server, "--games=6", "--no-train", "--seed=3", "--quiet", f"--out={alone}")
+    run(a_settled_server, "--games=6", "--no-train", "--seed=3", "--quiet", f"--out={alone}")
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 
@@ -189,10 +198,10 @@ def until(condition, seconds: float, what: str):
     return found
 
 
-def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_policy_server, tmp_path):
+def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_path):
     log = tmp_path / "games.gz"
     options = ("--games=20", "--no-train", "--num-workers=2", "--seed=5", "--quiet")
-    process = start(a_policy_server, *options, f"--out={log}")
+    process = start(a_settled_server, *options, f"--out={log}")
     victim = until(lambda: workers_of(process), 90, "a worker that plays")[0]
     victim.kill()
     code, out, said = finish(process)
@@ -200,7 +209,7 @@ def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_policy_server, tmp_pa
     assert summary(out)["games"] == check_log(log, 8, 3).episodes == 20
     assert len(set(map(str, read_log(log)))) == 20  # each game once
     alone = tmp_path / "alone.gz"
-    run(a_policy_server, "--games=20", "--no-train", "--seed=5", "--quiet", f"--out={alone}")
+    run(a_settled_server, "--games=20", "--no-train", "--seed=5", "--quiet", f"--out={alone}")
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 

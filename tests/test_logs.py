@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -199,6 +202,42 @@ def test_an_episode_that_was_cut_short_says_so(tmp_path):
     assert list(read_log(path)) == [[GOOD, GOOD], cut, cut]
     shards = split_log(path, 1, tmp_path / "shards")
     assert shards[0].read_bytes() == path.read_bytes()
+
+
+WRITES_UNTIL_CTRL_C = """
+import sys
+from serving.logs import LogWriter
+steps = [{"obs": [i / 7] * 8, "action": i % 3, "reward": 0.0} for i in range(300)]
+for path in sys.argv[1:]:
+    try:
+        with LogWriter(path) as log:
+            print("writing", flush=True)
+            while True:
+                log.write(steps)
+    except KeyboardInterrupt:
+        print(log.episodes, flush=True)
+"""
+
+
+def test_ctrl_c_damages_no_log(tmp_path):
+    """Can a log be read, and holds it what was counted, whenever its writer was interrupted?"""
+    paths = [str(tmp_path / f"{number}.gz") for number in range(20)]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITES_UNTIL_CTRL_C, *paths], stdout=subprocess.PIPE, text=True
+    )
+    rng, bound = np.random.default_rng(), threading.Timer(60, writer.kill)
+    bound.start()
+    try:
+        for path in paths:
+            assert writer.stdout.readline() == "writing\n"
+            time.sleep(rng.uniform(0.02, 0.1))
+            writer.send_signal(signal.SIGINT)
+            episodes = int(writer.stdout.readline())
+            assert sum(1 for _ in read_log(path)) == episodes
+    finally:
+        bound.cancel()
+        writer.kill()
+        writer.communicate()
 
 
 # -- the command line ------------------------------------------------------------------------------
