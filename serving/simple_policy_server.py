@@ -308,18 +308,18 @@ def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> Non
     host, port = listener.getsockname()[:2]
     host = options.host if options.host in LOOPBACK else host
     host = f"[{host}]" if ":" in host else host
-    print(f"policy server listens at http://{host}:{port}")
+    say(f"policy server listens at http://{host}:{port}")
     if options.token:
-        print(f"clients need the token {options.token}")
+        say(f"clients need the token {options.token}")
     if restored_version is not None:
-        print(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
+        say(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
     elif keeps:
-        print(f"saves to {options.checkpoint_file} every few seconds")
+        say(f"saves to {options.checkpoint_file} every few seconds")
     if options.write_logs:
-        print(f"writes served episodes to {options.write_logs}")
+        say(f"writes served episodes to {options.write_logs}")
     if keeps or options.log_dir:
-        print(f"watch it learn with: tensorboard --logdir {log_dir}")
-    print("stop it with Ctrl-C", flush=True)
+        say(f"watch it learn with: tensorboard --logdir {log_dir}")
+    say("stop it with Ctrl-C")
 
 
 class _HttpServer(uvicorn.Server):
