@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,13 @@ from serving.testing import RunningServer
 MARK = "ONLINE_LEARNING_KIT_TESTS"  # environment variable that all our descendants inherit
 RAY_TEMP = "RAY_TMPDIR"
 SECONDS_TO_VANISH = 30.0  # a learner whose server was killed saves before it goes
+
+
+def pytest_configure() -> None:
+    """Started in the background, a shell lets us ignore Ctrl-C, and all that we start with us."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # -- what is left behind ---------------------------------------------------------------------------
 
