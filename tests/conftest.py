@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -182,7 +183,11 @@ class _StartedRay:
         return done.stdout
 
     def stop(self) -> None:
-        end(marked_processes(str(self.folder)))
+        found = marked_processes(str(self.folder))
+        for process in list(found):  # Ray's agents write their name over the mark
+            with contextlib.suppress(psutil.Error):
+                found += process.children(recursive=True)
+        end(list(set(found)))
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
