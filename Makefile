@@ -49,7 +49,7 @@ test: $(INSTALLED) ## run the tests
 	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
-	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/test_lessons.py tests/test_restarts.py $(ARGS)
+	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/lessons/test_lessons.py tests/server/test_restarts.py $(ARGS)
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
 	@$(PYTHON) tools/make_lessons.py $(ARGS)

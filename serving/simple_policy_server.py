@@ -47,13 +47,13 @@ import uvloop
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
 from serving.command_line import StartError, listen, parser_of
-from serving.episodes import Episode, EpisodeBook
-from serving.http_api import LOOPBACK, PolicyServer, make_app
-from serving.learner_process import LearnerProcess
 from serving.link import Configure
 from serving.logs import EpisodeLog, LogError
 from serving.policy import untrained
 from serving.protocol import POLICY_SERVER_PORT
+from serving.server.episodes import Episode, EpisodeBook
+from serving.server.http_api import LOOPBACK, PolicyServer, make_app
+from serving.server.supervisor import LearnerSupervisor
 from serving.settings import RUNS, settings_for
 
 
@@ -271,7 +271,7 @@ def serve(options: argparse.Namespace) -> int:
             counters = meta.counters
             book.env_steps, book.episodes = counters.env_steps, counters.episodes
             book.logged_steps, allowed = counters.logged_steps, settings.allowance
-        learner = LearnerProcess(
+        learner = LearnerSupervisor(
             Configure(
                 session=uuid.uuid4().hex,
                 run=options.run,

@@ -216,8 +216,8 @@ class Trainer:
     def _build(self, settings):
         import torch
 
-        from serving.algorithms import CONFIGS
-        from serving.env_runner import LogShardEnvRunner
+        from serving.learner.dqn import CONFIGS
+        from serving.learner.env_runner import LogShardEnvRunner
 
         torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
         config = CONFIGS[self.options.run](
@@ -251,7 +251,7 @@ class Trainer:
         """Learns from all passes, and saves."""
         from tensorboardX import SummaryWriter
 
-        from serving.learner import write_events
+        from serving.learner.process import write_events
 
         algorithm, started = self.algorithm, time.monotonic()
         episodes = steps = deaths = 0
@@ -309,7 +309,7 @@ class Trainer:
             yield
 
     def save(self) -> None:
-        from serving.learner import write_checkpoint
+        from serving.learner.process import write_checkpoint
 
         write_checkpoint(self.configure, self.algorithm)
 

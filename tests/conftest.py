@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from serving.ray_cluster import OBJECT_STORE, find_ray, show_token
-from serving.testing import RunningServer
+from serving.running_server import RunningServer
 
 MARK = "ONLINE_LEARNING_KIT_TESTS"  # environment variable that all our descendants inherit
 RAY_TEMP = "RAY_TMPDIR"

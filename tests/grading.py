@@ -13,8 +13,8 @@ from pathlib import Path
 
 import nbformat
 
-from serving.env_grading import EnvironmentExam
-from serving.grading import Exam
+from serving.examiner.exam import Exam
+from serving.examiner.own_environment import EnvironmentExam
 
 ROOT = Path(__file__).resolve().parents[1]
 

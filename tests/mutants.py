@@ -312,8 +312,8 @@ COMPARE = [
     curve("a server for every episode", ALL_OF_CURVE,
           (SERVE, "if True:"), (PLAY, "with a_policy_server(4, 2, run=run, seed=seed) as client: " + PLAY)),
     curve("never stops its server", ALL_OF_CURVE,
-          (SERVE, "client = serving.testing.RunningServer(4, 2, run=run, seed=seed).start().client()\n"
-                  "    if True:"), ("import time", "import time\n\nimport serving.testing")),
+          (SERVE, "client = serving.running_server.RunningServer(4, 2, run=run, seed=seed).start().client()\n"
+                  "    if True:"), ("import time", "import time\n\nimport serving.running_server")),
     curve("makes one episode more", {"test_episodes", "test_learning"}, (TRAIN_MORE, "while made < steps or not curve or curve[-2:-1] and curve[-2][1] < steps:")),
     curve("stops an episode too soon", {"test_episodes", "test_learning"},
           (TRAIN_MORE, "while made < steps / 2:")),

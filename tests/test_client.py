@@ -22,9 +22,6 @@ import uvicorn
 from conftest import free_port
 
 from serving import PolicyClient, client
-from serving.episodes import EpisodeBook
-from serving.http_api import PolicyServer, make_app
-from serving.learner_process import LearnerProcess
 from serving.link import Configure
 from serving.policy import untrained
 from serving.protocol import (
@@ -35,6 +32,9 @@ from serving.protocol import (
     ServerUnreachable,
     Unauthorized,
 )
+from serving.server.episodes import EpisodeBook
+from serving.server.http_api import PolicyServer, make_app
+from serving.server.supervisor import LearnerSupervisor
 
 SIZE, ACTIONS = 3, 4
 
@@ -53,7 +53,7 @@ class Served:
         configure = Configure("s", "DQN", self.size, ACTIONS, {}, "policy", None, "logs", "auto")
         self.book = EpisodeBook(self.size, ACTIONS)
         policy = untrained(self.size, ACTIONS, [8])
-        self.learner = LearnerProcess(configure, self.book, policy, 10**9)
+        self.learner = LearnerSupervisor(configure, self.book, policy, 10**9)
         self._app = make_app(PolicyServer(self.book, self.learner, 0), self.token)
 
     def start(self) -> Served:
@@ -336,7 +336,7 @@ def test_a_bad_step_of_a_replay_is_named(
 def test_a_server_without_room_keeps_a_replay_waiting(served, player, monkeypatch, capsys):
     """Does a replay that is faster than the learner wait, be its games long or short, and then go
     on, with nothing lost and nothing twice?"""
-    monkeypatch.setattr("serving.learner_process.MOST_STEPS_KEPT", 1_000)
+    monkeypatch.setattr("serving.server.supervisor.MOST_STEPS_KEPT", 1_000)
     learner, kept = served.learner, []
 
     async def wait_until(condition, patience: float) -> bool:
@@ -731,7 +731,7 @@ def test_the_client_is_light():
     import sys
 
     code = (
-        "import sys, serving, serving.testing\n"
+        "import sys, serving, serving.running_server\n"
         "print(sorted({'torch', 'ray', 'starlette', 'uvicorn'} & set(sys.modules)))"
     )
     done = subprocess.run(

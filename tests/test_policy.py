@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from serving import ROOT
+from serving.evaluation import frozen_policy
 from serving.policy import Policy, PolicySnapshot, untrained
 from serving.settings import settings_for
-from serving.testing import frozen_policy
 
 OFFERED = [(64,), (128, 128), (256, 256), (32, 32, 32), (1,), (7, 300)]
 
@@ -39,7 +39,7 @@ def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, action
     """Does the published policy compute the RLModule's action values, for each shape?"""
     import torch
 
-    from serving.algorithms import CONFIGS
+    from serving.learner.dqn import CONFIGS
 
     settings = settings_for("DQN", hidden=hidden, seed=3)
     algorithm = CONFIGS["DQN"](settings, size, actions).build_algo()
@@ -79,7 +79,7 @@ def test_the_numpy_policy_has_the_actors_logits(ray_driver, rng, run, hidden):
     """Does the published policy compute the actor's logits, and greedily take the same action?"""
     import torch
 
-    from serving.algorithms import CONFIGS
+    from serving.learner.dqn import CONFIGS
 
     algorithm = CONFIGS[run](settings_for(run, hidden=hidden, seed=3), 8, 3).build_algo()
     try:

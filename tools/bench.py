@@ -38,8 +38,9 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from serving import checkpoints
+from serving.evaluation import evaluate, frozen_policy
 from serving.logs import check_log, read_log, split_log
-from serving.testing import RunningServer, evaluate, frozen_policy
+from serving.running_server import RunningServer
 from tools.bench_players import make_env, play_pong
 from tools.bench_table import (
     ENVIRONMENTS,

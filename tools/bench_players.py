@@ -28,12 +28,12 @@ from urllib.parse import urlsplit
 import gymnasium as gym
 import numpy as np
 
-from serving import compare
 from serving.client import PolicyClient
+from serving.evaluation import frozen_policy
 from serving.logs import Episode, read_log
+from serving.notebook import experiment
 from serving.policy import Policy
 from serving.pong import PongEnv
-from serving.testing import frozen_policy
 
 AVERAGED = 20  # episodes
 GAMES = 30  # that a copy of a policy plays, of 5 to 9 points each
@@ -166,7 +166,7 @@ def replay(client: PolicyClient, episodes: list[Episode], times: int) -> dict:
     """The plain loop of a student who replays a log."""
     started, used = time.perf_counter(), time.process_time()
     for _ in range(times):
-        compare.replay(client, episodes)
+        experiment.replay(client, episodes)
     seconds = time.perf_counter() - started
     steps = times * sum(map(len, episodes))
     return {"steps": steps, "seconds": seconds, "steps_per_second": steps / seconds,

@@ -27,7 +27,7 @@ import numpy as np
 
 from serving.client import PolicyClient
 from serving.protocol import PolicyServerError, Status
-from serving.testing import RunningServer
+from serving.running_server import RunningServer
 
 TARGET = 195.0  # mean return of AVERAGED episodes
 AVERAGED = 20

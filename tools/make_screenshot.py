@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from serving import do_rollouts, pong_web_server
-from serving.testing import RunningServer
+from serving.running_server import RunningServer
 
 PICTURE = Path(__file__).resolve().parents[1] / "images" / "pong.png"
 CHROMIUM = "/usr/bin/chromium"

@@ -1,7 +1,7 @@
 // The game of Pong as pure functions: a state and two moves in, the next state out.
 //
 // serving/pong/physics.py says the same in Python and explains it; change both or none.
-// tests/test_pong_physics.py lets this file follow a thousand games of the other one. Only sums,
+// tests/pong/test_pong_physics.py lets this file follow a thousand games of the other one. Only sums,
 // products, quotients and comparisons of doubles, in the same order: they agree to the last bit.
 
 export const [STAY, DOWN, UP] = [0, 1, 2]; // the actions ...

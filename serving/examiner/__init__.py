@@ -1,0 +1,1 @@
+"""Grading: what hidden tests call."""

@@ -1,0 +1,204 @@
+"""Lesson 04: what its hidden tests call."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+from serving.examiner.exam import Exam, end
+from serving.exercises.compare_algorithms import (
+    CONCLUSION_TOPICS,
+    CURVE_TOPICS,
+    LOG_TOPICS,
+    SPREAD_TOPICS,
+    Record,
+    a_log,
+    dealt_with,
+    watch_conclusion,
+    watch_curve,
+    watch_logs,
+    watch_spread,
+)
+from serving.exercises.serve_and_learn import Findings
+from serving.notebook.experiment import replay
+from serving.running_server import RunningServer
+
+RUNS = ("DQN", "PG")  # which logs teach, and which they do not
+OBSERVATION_SIZE, ACTION_SIZE = 5, 3
+CURVES = [("PG", 11, 150), ("DQN", 12, 90), ("PPO", 12, 1)]  # too short for a learner to matter
+STEPS_TO_LEARN = 2_300  # two batches of PG, and some
+SECONDS_TO_START = 200.0
+
+
+class CompareExam(Exam):
+    """Lets a notebook's functions compare algorithms, and looks at the servers they compare."""
+
+    def __init__(self, namespace: dict):
+        # No server before one is needed: most of these tests look at the student's own.
+        self.namespace = namespace
+        self.servers: dict[str, RunningServer] = {}
+        self.logged: dict[str, dict] = {}
+        self._curves: Findings | None = None
+        self._logs: Findings | None = None
+        self._records: list[Record] = []
+        atexit.register(self.close)
+
+    def require_curve(self, topic: str) -> None:
+        """Raises AssertionError with what is wrong about `topic` of learning_curve."""
+        if self._curves is None:
+            self._curves = self._watch_curves()
+        self.require_none(self._curves, topic, CURVE_TOPICS)
+
+    def require_curve_of_learning(self) -> None:
+        """Raises AssertionError unless the server learns while learning_curve plays."""
+        for topic in ("server", "episodes"):
+            self.require_curve(topic)
+        self._start_servers()
+        with self._quiet():
+            findings, record = watch_curve(
+                self.function("learning_curve"), "PG", 13, STEPS_TO_LEARN, self.namespace,
+                seconds=SECONDS_TO_START,
+            )  # fmt: skip
+        for topic in ("server", "episodes"):
+            self.require_none(findings, topic, CURVE_TOPICS)
+        self._records.append(record)
+        assert record.status.updates, (
+            f"after {record.status.env_steps} steps the server has learned nothing: play episodes "
+            "that train"
+        )
+
+    def require_spread(self) -> None:
+        """Raises AssertionError with what is wrong about mean_and_spread."""
+        rng = np.random.default_rng(5)
+        cases = [[[1.0, 2.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]], []]
+        cases.append([rng.normal(20, 9, n).round(2).tolist() for n in (7, 4, 9)])
+        cases.append([rng.normal(99, 9, n).round(2).tolist() for n in (3, 1, 2, 3)])
+        with self._quiet():
+            findings = watch_spread(self.function("mean_and_spread"), cases)
+        self.require_none(findings, "numbers", SPREAD_TOPICS)
+
+    def require_logs(self, topic: str) -> None:
+        """Raises AssertionError with what is wrong about `topic` of what_logs_teach."""
+        if self._logs is None:
+            self._logs = self._watch_logs()
+        self.require_none(self._logs, topic, LOG_TOPICS)
+
+    def require_conclusion(self) -> None:
+        """Raises AssertionError unless `conclude` says what the figures say: invented ones, and
+        those that the servers of this exam have recorded."""
+        conclude, rng = self.function("conclude"), np.random.default_rng(8)
+        for case in range(4):
+            curves, logged = invented_figures(rng, case)
+            self._require_conclusion(conclude, curves, logged, 195.0)
+        recorded: dict[str, list] = {}
+        for record in self._records:
+            recorded.setdefault(record.status.run, []).append(record.rows)
+        if recorded:
+            # Low enough for beginners, so that there is something to conclude.
+            target = float(np.mean([row[0] for row in recorded["PG"][-1][:20]]))
+            self._require_conclusion(conclude, recorded, self.logged, target)
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        for server in self.servers.values():
+            end(server)
+
+    def _start_servers(self) -> None:
+        """Fresh servers for logs; their learners come up while something else is looked at."""
+        for run in RUNS:
+            if run not in self.servers:
+                options = {"updates_per_step": 0.2} if run == "DQN" else {}
+                server = RunningServer(OBSERVATION_SIZE, ACTION_SIZE, run=run, seed=1, **options)
+                self.servers[run] = server.start()
+
+    def _require_conclusion(self, conclude, curves: dict, logged: dict, target: float) -> None:
+        with self._quiet():
+            findings = watch_conclusion(conclude, curves, logged, target)
+        for topic in CONCLUSION_TOPICS:
+            self.require_none(findings, topic, CONCLUSION_TOPICS)
+
+    def _watch_curves(self) -> Findings:
+        function, first = self.function("learning_curve"), {}
+        for run, seed, steps in [*CURVES, CURVES[-1]]:
+            with self._quiet():
+                findings, record = watch_curve(function, run, seed, steps, self.namespace)
+            if findings:
+                return findings
+            seen = record.transcripts[0].observations[0]
+            again = first.setdefault((run, seed), seen)
+            if again != seen:
+                findings.add(
+                    "server",
+                    "two curves of the same seed begin differently: call env.reset(seed=seed) "
+                    "before the first episode",
+                )
+                return findings
+            self._records.append(record)
+        starts = {record.options["seed"]: record.transcripts[0].observations[0]
+                  for record in self._records}  # fmt: skip
+        if len({tuple(start) for start in starts.values()}) < len(starts):
+            findings.add(
+                "server",
+                "curves of different seeds begin with the same observation: reset the environment "
+                "with the seed asked for",
+            )
+        return findings
+
+    def _watch_logs(self) -> Findings:
+        function = self.function("what_logs_teach")
+        self._start_servers()
+        for server in self.servers.values():
+            client = server.client()
+            dealt_with(client, SECONDS_TO_START)
+            replay(client, a_log(2, (300, 400), OBSERVATION_SIZE, ACTION_SIZE))
+            before = dealt_with(client, SECONDS_TO_START)
+            with self._quiet():
+                log = a_log(3, (700, 1, 900, 400), OBSERVATION_SIZE, ACTION_SIZE)
+                findings = watch_logs(function, client, log)
+            after = client.status()
+            self.logged[after.run] = {
+                name: getattr(after, name) - getattr(before, name)
+                for name in ("logged_steps", "unlearnable_steps", "updates")
+            }
+            if findings:
+                return findings
+        return findings
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Progress bars are no mistake."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            yield
+
+
+def invented_figures(rng: np.random.Generator, case: int) -> tuple[dict, dict]:
+    """Curves of runs with invented names, each winning in something else, and what logs teach."""
+    names = [f"run {letter}" for letter in rng.permutation(list("ABCD"))][: 2 + case % 3]
+    curves, logged = {}, {}
+    for number, name in enumerate(names):
+        curves[name] = []
+        for seed in range(3 + number % 2):
+            there = int(rng.integers(25, 90)) if case < 3 and (seed + number + case) % 4 else 999
+            length = int(rng.integers(95, 130))
+            # Noise that no running mean of 20 mistakes for the target.
+            returns = np.where(np.arange(length) < there, rng.uniform(20, 150, length), 200.0)
+            pace = rng.uniform(0.2, 2.0)
+            steps = np.cumsum(returns)
+            curves[name].append(
+                [
+                    [float(r), float(s), float(pace * (i + 1))]
+                    for i, (r, s) in enumerate(zip(returns, steps))
+                ]
+            )
+        used = bool((number + case) % 2)
+        logged[name] = {
+            "logged_steps": 1_000,
+            "unlearnable_steps": 0 if used else 1_000,
+            "updates": 300 if used else 0,
+        }
+    return curves, logged

@@ -1,0 +1,154 @@
+"""What the hidden tests of the Pong lesson call: as `serving.examiner.exam`, with games and points.
+
+exam = PongExam(globals())
+exam.require_server("start_server")
+exam.require("calls")
+"""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from serving.evaluation import RecordingEnv
+from serving.examiner.exam import Exam, end
+from serving.exercises.pong import (
+    PLAY_GAME,
+    SERVER_TOPICS,
+    SHARE_TOPICS,
+    TRAIN_TOPICS,
+    ShortGame,
+    inspect_server,
+    points,
+    watch_share,
+    watch_train,
+)
+from serving.exercises.serve_and_learn import Findings, watch
+from serving.policy import Policy
+from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
+from serving.protocol import PolicyServerError
+from serving.running_server import SCRIPT, RunningServer
+
+STEPS_TO_TRAIN = 250  # a few short games
+STEPS_A_LESSON = 1_000  # between two looks at the policy
+GAMES_TO_JUDGE = 20
+SEED_TO_JUDGE = 40_000
+
+
+class PongExam(Exam):
+    """Lets a notebook's `play_game`, `share_of_points` and `train` play against a fresh server."""
+
+    teacher = "train"
+    measure = "a share of points"
+
+    def __init__(self, namespace: dict, **options):
+        super().__init__(
+            namespace, OBSERVATION_SIZE, ACTION_SIZE, PongEnv, task=PLAY_GAME, **options
+        )
+        self._shares: Findings | None = None
+        self._trained: Findings | None = None
+
+    def require_server(self, name: str) -> None:
+        """Raises AssertionError unless the command in this variable starts a server for Pong."""
+        command = self.namespace.get(name)
+        assert isinstance(command, str), f"there is no command {name} in this notebook"
+        with tempfile.TemporaryDirectory(prefix="policy-server-") as folder:
+            server = CommandedServer(command, Path(folder))
+            try:
+                status = server.start().client().status()
+            except (RuntimeError, PolicyServerError):
+                said = server.lines[-1] if server.lines else "nothing"
+                raise AssertionError(
+                    f"your command does not start a policy server; it said: {said}"
+                ) from None
+            finally:
+                end(server)
+        findings = inspect_server(status)
+        for topic in SERVER_TOPICS:
+            self.require_none(findings, topic, SERVER_TOPICS)
+
+    def require_result(self, make_env: Callable[[], gym.Env]) -> None:
+        """Raises AssertionError unless `play_game` counts right, also in the games of `make_env`."""
+        self.require("result")
+        self.require_none(
+            self.outliving(lambda: self._count(make_env())), "result", PLAY_GAME.topics
+        )
+
+    def require_share(self, topic: str, *make_envs: Callable[[], gym.Env]) -> None:
+        """Raises AssertionError with what is wrong about `share_of_points` in these games."""
+        if self._shares is None:
+            self._shares = self.outliving(lambda: self._watch_shares(make_envs))
+        self.require_none(self._shares, topic, SHARE_TOPICS)
+
+    def require_training(self) -> None:
+        """Raises AssertionError with what is wrong about `train`."""
+        if self._trained is None:
+            self._trained = self.outliving(self._watch_train)
+        for topic in TRAIN_TOPICS:
+            self.require_none(self._trained, topic, TRAIN_TOPICS)
+
+    def teach(self, env: RecordingEnv) -> None:
+        self.function("train")(env, STEPS_A_LESSON)
+
+    def judge(self, policy: Policy) -> float:
+        """The share of points that the policy wins."""
+        env = RecordingEnv(self.make_env())
+        for game in range(GAMES_TO_JUDGE):
+            observation, _ = env.reset(seed=SEED_TO_JUDGE + game)
+            while not env.episodes[-1].done:
+                action = policy.act(observation, 0, None).action
+                observation, *_ = env.step(action)
+        won, lost = np.sum([points(game) for game in env.episodes], axis=0)
+        return float(won / max(1, won + lost))
+
+    def make_short_env(self) -> gym.Env:
+        return ShortGame(self.make_env(), points=2)
+
+    def _count(self, env: gym.Env) -> Findings:
+        with self.playing():
+            return watch(
+                self.function("play_game"), env, self.client, episodes=4, seed=3_000,
+                task=PLAY_GAME, training_enabled=False,
+            )  # fmt: skip
+
+    def _watch_shares(self, make_envs) -> Findings:
+        findings = Findings()
+        for make_env in make_envs:
+            with self.playing():
+                seen = watch_share(self.function("share_of_points"), make_env(), self.client, 6)
+            for topic, sentences in seen.by_topic.items():
+                for sentence in sentences:
+                    findings.add(topic, sentence)
+        return findings
+
+    def _watch_train(self) -> Findings:
+        with self.playing():
+            return watch_train(
+                self.function("train"), self.make_short_env(), self.client, STEPS_TO_TRAIN
+            )
+
+
+class CommandedServer(RunningServer):
+    """The policy server that a command line starts, on a free port and in a folder of its own.
+
+    Raises AssertionError if that is no command that starts one.
+    """
+
+    def __init__(self, command: str, folder: Path):
+        super().__init__(OBSERVATION_SIZE, ACTION_SIZE)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise AssertionError(f"{command!r} is no command: {error}") from None
+        assert (
+            len(words) > 1
+            and Path(words[0]).name.startswith("python")
+            and words[1].endswith(f"serving/{SCRIPT.name}")
+        ), f"the command is {command!r}, expected python serving/{SCRIPT.name} and its options"
+        self.folder = folder
+        self.command[2:] = [*words[2:], "--port=0", "--stop-with-stdin"]

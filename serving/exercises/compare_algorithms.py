@@ -1,0 +1,511 @@
+"""Lesson 04: what a comparison should look like, and what went wrong if it does not.
+
+The verdict on a learning curve compares it with the records of the policy servers that it comes
+from: which were started, how, and what they saw. A finding says what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from unittest import mock
+
+import numpy as np
+
+from serving import running_server
+from serving.client import PolicyClient
+from serving.evaluation import time_limit
+from serving.exercises.serve_and_learn import Findings, report
+from serving.logs import Episode
+from serving.protocol import PolicyServerError, Status, Transcript
+from serving.running_server import RunningServer, wait_until
+
+CURVE_TOPICS = {
+    "server": "a fresh policy server for every curve, with the run and the seed asked for",
+    "episodes": "whole episodes that train, until there are enough steps",
+    "curve": "a row per episode: return, env steps so far, seconds so far, as the server saw them",
+    "progress": "report() is told the steps of every episode",
+}
+SPREAD_TOPICS = {"numbers": "mean, spread and number of curves at every episode"}
+LOG_TOPICS = {
+    "steps": "every step of the log reaches the server",
+    "figures": "the figures are what this log has added, once the server has dealt with it",
+}
+CONCLUSION_TOPICS = {
+    "solved": "how many seeds got there",
+    "medians": "median episodes and seconds over the seeds",
+    "fewest": "the run that needs the fewest of each",
+    "logs": "the runs that learn from logs",
+}
+SECONDS_FOR_A_CURVE = 60.0
+SECONDS_FOR_A_LOG = 120.0
+CARTPOLE = (4, 2)  # numbers of an observation, actions
+FIGURES = ("logged_steps", "unlearnable_steps", "updates")
+
+
+# -- learning curves -------------------------------------------------------------------------------
+
+
+@dataclass
+class Record:
+    """What a policy server said of itself in the moment it was stopped."""
+
+    options: dict[str, str]
+    status: Status
+    transcripts: list[Transcript]
+
+    @property
+    def rows(self) -> list[list[float]]:
+        """Return, env steps so far, and seconds that cannot have been less, for each episode."""
+        of = self.transcripts
+        return [
+            list(row)
+            for row in zip(
+                [float(sum(t.rewards)) for t in of],
+                accumulate(len(t.actions) for t in of),
+                accumulate(t.seconds[-1] for t in of),
+            )
+        ]
+
+
+@dataclass
+class Watched:
+    """The servers that were started meanwhile."""
+
+    started: list[RunningServer] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def servers_watched(namespace: dict | None = None) -> Iterator[Watched]:
+    """Servers that are started in the block leave their records when they are stopped; those that
+    are not are ended with the block."""
+    watched = Watched()
+
+    class WatchedServer(RunningServer):
+        def start(self):
+            watched.started.append(self)
+            return super().start()
+
+        def stop(self, seconds: float = 100.0) -> int:
+            if self.process is not None and self.process.poll() is None:
+                with contextlib.suppress(PolicyServerError):
+                    client = self.client()
+                    options = dict(o[2:].split("=", 1) for o in self.command if "=" in o)
+                    seen = client.episodes(last=1000).episodes
+                    watched.records.append(Record(options, client.status(), seen))
+            return super().stop(seconds)
+
+    names = namespace if namespace is not None else {}
+    own = [name for name, value in names.items() if value is RunningServer]
+    with mock.patch.object(running_server, "RunningServer", WatchedServer):
+        for name in own:
+            names[name] = WatchedServer
+        try:
+            yield watched
+        finally:
+            for name in own:
+                names[name] = RunningServer
+            for server in watched.started:
+                if server.process and server.process.poll() is None:
+                    RunningServer.stop(server)
+
+
+def watch_curve(
+    learning_curve: Callable,
+    run: str,
+    seed: int,
+    steps: int,
+    namespace: dict | None = None,
+    seconds: float = SECONDS_FOR_A_CURVE,
+) -> tuple[Findings, Record | None]:
+    """Lets the function make one curve, and compares it with its server's record."""
+    findings, reported = Findings(), []
+    began = time.monotonic()
+    with servers_watched(namespace) as watched:
+        curve = error = None
+        try:
+            call = f"learning_curve({run!r}, {seed}, {steps}, report)"
+            with time_limit(seconds, call):
+                curve = learning_curve(run, seed, steps, reported.append)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
+            error = raised
+        alive = [s for s in watched.started if s.process and s.process.poll() is None]
+    elapsed = time.monotonic() - began
+    if error is not None:
+        _add_all(findings, f"learning_curve raised {type(error).__name__}: {error}")
+        return findings, None
+    if len(watched.started) != 1:
+        how_many = len(watched.started) or "no"
+        _add_all(
+            findings,
+            f"learning_curve started {how_many} policy servers: start one for each curve, "
+            "with a_policy_server(...) as client",
+        )
+        return findings, None
+    if alive or not watched.records:
+        _add_all(
+            findings,
+            "the policy server was still running when learning_curve returned, or was killed: use "
+            "it in a `with` block, which stops it",
+        )
+        return findings, None
+    (record,) = watched.records
+    _compare_server(findings, record, run, seed)
+    _compare_episodes(findings, record, steps)
+    _compare_curve(findings, record, curve, elapsed)
+    _compare_progress(findings, record, reported)
+    return findings, record
+
+
+def _add_all(findings: Findings, sentence: str) -> None:
+    for topic in CURVE_TOPICS:
+        findings.add(topic, sentence)
+
+
+def _compare_server(findings: Findings, record: Record, run: str, seed: int) -> None:
+    status = record.status
+    sizes = (status.observation_size, status.action_size)
+    if sizes != CARTPOLE:
+        findings.add(
+            "server",
+            f"the server was started for observations of {sizes[0]} numbers and {sizes[1]} "
+            "actions, expected 4 and 2",
+        )
+    if status.run != run:
+        findings.add("server", f"the server was started with run={status.run!r}, expected {run!r}")
+    if record.options.get("seed") != str(seed):
+        findings.add(
+            "server",
+            f"the server was started with seed={record.options.get('seed')}, expected {seed}: "
+            "curves of the same seed are no second opinion",
+        )
+
+
+def _compare_episodes(findings: Findings, record: Record, steps: int) -> None:
+    episodes = record.transcripts
+    if not episodes:
+        findings.add("episodes", "the server saw no step")
+        return
+    if not all(t.training_enabled for t in episodes):
+        findings.add("episodes", "an episode had training_enabled=False: the server learns nothing")
+    if any("log" in t.sources for t in episodes):
+        findings.add("episodes", "steps were logged: it is the policy that should act")
+    if any(t.ending is None for t in episodes):
+        findings.add("episodes", "an episode was not played to its end")
+    made = [int(row[1]) for row in record.rows]
+    before = made[-2] if len(made) > 1 else 0
+    if made[-1] < steps:
+        findings.add(
+            "episodes", f"{made[-1]} steps were made, expected episodes until there are {steps}"
+        )
+    elif before >= steps:
+        findings.add(
+            "episodes",
+            f"{len(made)} episodes were played, {made[-1]} steps altogether; there were {before} "
+            f"steps before the last one, and {steps} would have been enough",
+        )
+
+
+def _compare_curve(findings: Findings, record: Record, curve, seconds: float) -> None:
+    rows = record.rows
+    try:
+        table = np.array([[float(number) for number in row] for row in curve], float)
+    except (TypeError, ValueError):
+        findings.add(
+            "curve", f"learning_curve returned {_short(curve)}, expected rows of three numbers"
+        )
+        return
+    if table.shape != (len(rows), 3):
+        findings.add(
+            "curve",
+            f"the curve has the shape {table.shape}, expected {(len(rows), 3)}: three numbers for "
+            "each episode that the server saw",
+        )
+        return
+    for column, what in enumerate(("return", "number of env steps so far")):
+        expected = np.array([row[column] for row in rows])
+        wrong = np.flatnonzero(~np.isclose(table[:, column], expected))
+        if len(wrong):
+            i = int(wrong[0])
+            findings.add(
+                "curve",
+                f"the {what} of episode {i} is {table[i, column]:g} in the curve, and the server "
+                f"saw {expected[i]:g}",
+            )
+            return
+    if not len(rows):
+        return
+    clock, least = table[:, 2], rows[-1][2]
+    if (np.diff(clock) < 0).any() or clock[0] < 0:
+        findings.add("curve", "the seconds go backwards: count them from when the server is up")
+    elif clock[-1] > seconds + 0.1:
+        findings.add(
+            "curve",
+            f"the curve ends at {clock[-1]:g} s, and all of it took {seconds:.1f} s: count from "
+            "when the server is up",
+        )
+    elif clock[-1] < 0.9 * least - 0.01:
+        findings.add(
+            "curve",
+            f"the curve ends at {clock[-1]:.3f} s, and the episodes alone took {least:.3f} s: "
+            "count the seconds so far, not those of one episode",
+        )
+
+
+def _compare_progress(findings: Findings, record: Record, reported: list) -> None:
+    expected = [len(t.actions) for t in record.transcripts]
+    try:
+        right = [int(steps) for steps in reported] == expected
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        findings.add(
+            "progress",
+            f"report() was called with {_short(reported)}, expected {_short(expected)}: once after "
+            "each episode, with its number of steps",
+        )
+
+
+# -- mean and spread -------------------------------------------------------------------------------
+
+
+def watch_spread(mean_and_spread: Callable, cases: list[list[list[float]]]) -> Findings:
+    """Compares with means, standard deviations and counts of these curves."""
+    findings = Findings()
+    for curves in cases:
+        expected = _expected_spread(curves)
+        try:
+            with time_limit(10, "mean_and_spread(curves)"):
+                answer = mean_and_spread(copy.deepcopy(curves))
+            parts = [np.array(part, float) for part in answer]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+            said = f"mean_and_spread({curves}) raised {type(error).__name__}: {error}"
+            findings.add("numbers", said)
+            return findings
+        if len(parts) != 3:
+            findings.add(
+                "numbers", f"mean_and_spread returned {len(parts)} values, expected three lists"
+            )
+            return findings
+        for name, want, came in zip(("mean", "spread", "number of curves"), expected, parts):
+            if came.shape != (len(want),) or not np.allclose(came, want, atol=1e-6):
+                findings.add(
+                    "numbers",
+                    f"the {name} of {curves} is {_short(came.tolist())}, expected "
+                    f"{_short(np.round(want, 4).tolist())}",
+                )
+                return findings
+    return findings
+
+
+def _expected_spread(curves: list[list[float]]) -> tuple[list[float], list[float], list[int]]:
+    at = [
+        [curve[i] for curve in curves if i < len(curve)]
+        for i in range(max(map(len, curves), default=0))
+    ]
+    return [float(np.mean(v)) for v in at], [float(np.std(v)) for v in at], [len(v) for v in at]
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+def dealt_with(client: PolicyClient, seconds: float = 200.0) -> Status:
+    """The status, once the server has learned from all that it can learn from."""
+    return wait_until(client, lambda status: status.state == "idle", seconds, "the learner")
+
+
+def watch_logs(
+    what_logs_teach: Callable, client: PolicyClient, episodes: list[Episode]
+) -> Findings:
+    """Lets the function tell the server about a log, and compares its figures with the server's;
+    nobody else may play meanwhile."""
+    findings = Findings()
+    before = dealt_with(client)
+    copies = [[{**step, "obs": list(step["obs"])} for step in episode] for episode in episodes]
+    try:
+        with time_limit(SECONDS_FOR_A_LOG, "what_logs_teach(client, episodes)"):
+            answer = what_logs_teach(client, copies)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+        for topic in LOG_TOPICS:
+            findings.add(topic, f"what_logs_teach raised {type(error).__name__}: {error}")
+        return findings
+    after = dealt_with(client)
+    expected = {name: getattr(after, name) - getattr(before, name) for name in FIGURES}
+    steps = sum(map(len, episodes))
+    if expected["logged_steps"] != steps or after.env_steps - before.env_steps != steps:
+        findings.add(
+            "steps",
+            f"the log has {steps} steps, and the server was told of {expected['logged_steps']}, and "
+            f"asked for {after.env_steps - before.env_steps - expected['logged_steps']} actions: "
+            "replay(client, episodes) does it",
+        )
+    if not isinstance(answer, dict) or set(answer) != set(FIGURES):
+        findings.add(
+            "figures",
+            f"what_logs_teach returned {_short(answer)}, expected a dict of {', '.join(FIGURES)}",
+        )
+        return findings
+    wrong = [name for name in FIGURES if not _is_number(answer[name], expected[name])]
+    if wrong:
+        name = wrong[0]
+        absolute = _is_number(answer[name], getattr(after, name))
+        hint = (
+            "that is all that it ever had: subtract what was there before"
+            if absolute
+            else "wait until its state is 'idle', then look"
+        )
+        findings.add(
+            "figures",
+            f"{name} is {answer[name]!r}, and the server ({after.run}) counted {expected[name]} "
+            f"for this log: {hint}",
+        )
+    return findings
+
+
+# -- conclusions -----------------------------------------------------------------------------------
+
+
+def watch_conclusion(conclude: Callable, curves: dict, logged: dict, target: float) -> Findings:
+    """Compares with what these figures say."""
+    findings = Findings()
+    expected = _expected_conclusion(curves, logged, target)
+    try:
+        with time_limit(20, "conclude(curves, logged, target)"):
+            answer = conclude(copy.deepcopy(curves), copy.deepcopy(logged), target)
+        missing = [name for name in expected if name not in answer]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+        for topic in CONCLUSION_TOPICS:
+            findings.add(topic, f"conclude raised {type(error).__name__}: {error}")
+        return findings
+    if missing:
+        for topic in CONCLUSION_TOPICS:
+            findings.add(topic, f"conclude returned {_short(answer)}, without {', '.join(missing)}")
+        return findings
+    topics = {"episodes": "medians", "seconds": "medians", "learns_from_logs": "logs",
+              "fewest_episodes": "fewest", "fewest_seconds": "fewest"}  # fmt: skip
+    for name, want in expected.items():
+        came = answer[name]
+        if isinstance(want, dict):
+            right = (
+                isinstance(came, dict)
+                and set(came) == set(want)
+                and all(_is_number(came[run], want[run]) for run in want)
+            )
+        elif isinstance(want, list):
+            right = not isinstance(came, str) and sorted(came or []) == want
+        else:
+            right = came == want
+        if not right:
+            findings.add(
+                topics.get(name, name),
+                f"{name} is {_short(came)}, and the figures say {_short(want)}",
+            )
+    return findings
+
+
+def _expected_conclusion(curves: dict, logged: dict, target: float) -> dict:
+    """Computed from the curves alone, another way than `serving.notebook.experiment.solved_at` does."""
+    took: dict[str, list[tuple[float, float]]] = {}
+    for run, of_seeds in curves.items():
+        took[run] = []
+        for curve in of_seeds:
+            table = np.array(curve, float).reshape(-1, 3)
+            sums = np.convolve(table[:, 0], np.ones(20), "valid") if len(table) >= 20 else []
+            there = np.flatnonzero(np.array(sums) / 20 >= target - 1e-9)
+            first = int(there[0]) + 19 if len(there) else None
+            took[run].append(
+                (math.inf, math.inf) if first is None else (first + 1.0, table[first, 2])
+            )
+    medians = [
+        {run: float(np.median([pair[part] for pair in pairs])) for run, pairs in took.items()}
+        for part in (0, 1)
+    ]
+    fewest = [min(of, key=of.get) if min(of.values()) < math.inf else None for of in medians]
+    return {
+        "solved": {run: sum(e < math.inf for e, _ in pairs) for run, pairs in took.items()},
+        "episodes": medians[0],
+        "seconds": medians[1],
+        "fewest_episodes": fewest[0],
+        "fewest_seconds": fewest[1],
+        "learns_from_logs": sorted(run for run, figures in logged.items() if figures["updates"]),
+    }
+
+
+# -- what the lesson shows -------------------------------------------------------------------------
+
+
+def check_learning_curve(learning_curve: Callable) -> bool:
+    """Lets the function make a very short curve, and prints what is right and what is not."""
+    print("Making a curve of 60 steps, PG with seed 7 ...")
+    findings, _ = watch_curve(learning_curve, "PG", 7, 60)
+    return report(findings, CURVE_TOPICS)
+
+
+def check_mean_and_spread(mean_and_spread: Callable) -> bool:
+    """Tries it on two curves of different length, and prints what is right and what is not."""
+    return report(watch_spread(mean_and_spread, [[[1, 2, 3], [3, 6]]]), SPREAD_TOPICS)
+
+
+def check_what_logs_teach(what_logs_teach: Callable, client: PolicyClient) -> bool:
+    """Logs two short episodes, and prints what is right and what is not."""
+    print("Telling your policy server about 300 logged steps ...")
+    try:
+        status = client.status()
+        if status.state == "starting":
+            print(f"✗ the learner is still starting ({status.why}); check again in some seconds")
+            return False
+        log = a_log(1, (200, 100), status.observation_size, status.action_size)
+        findings = watch_logs(what_logs_teach, client, log)
+    except (PolicyServerError, TimeoutError) as error:
+        print(f"✗ {error}")
+        return False
+    return report(findings, LOG_TOPICS)
+
+
+def check_conclude(conclude: Callable) -> bool:
+    """Tries it on invented figures, and prints what is right and what is not."""
+    slow = [[min(200.0, 10.0 * i), 100 * i, 0.5 * i] for i in range(1, 60)]
+    quick = [[min(200.0, 20.0 * i), 100 * i, 2.0 * i] for i in range(1, 60)]
+    never = [[20.0, 20 * i, 0.1 * i] for i in range(1, 60)]
+    curves = {"A": [quick, quick, never], "B": [slow, slow, slow]}
+    logged = {
+        "A": {"logged_steps": 100, "unlearnable_steps": 100, "updates": 0},
+        "B": {"logged_steps": 100, "unlearnable_steps": 0, "updates": 10},
+    }
+    print("Two invented runs, A and B: A gets there in fewer episodes, if it does, and more time.")
+    return report(watch_conclusion(conclude, curves, logged, 195.0), CONCLUSION_TOPICS)
+
+
+def a_log(seed: int, lengths: tuple[int, ...], size: int, actions: int) -> list[Episode]:
+    """Invented episodes of so many steps."""
+    rng = np.random.default_rng(seed)
+    return [
+        [
+            {
+                "obs": rng.uniform(-1, 1, size).round(4).tolist(),
+                "action": int(rng.integers(actions)),
+                "reward": round(float(rng.normal()), 3),
+            }
+            for _ in range(length)
+        ]
+        for length in lengths
+    ]
+
+
+def _is_number(came, want: float) -> bool:
+    try:
+        came = float(came)
+    except (TypeError, ValueError):
+        return False
+    return came == want or (math.isfinite(want) and math.isclose(came, want, rel_tol=1e-6))
+
+
+def _short(value) -> str:
+    text = f"{value!r}"
+    return text if len(text) < 120 else text[:110] + " ..."

@@ -1,0 +1,211 @@
+"""Lesson 03: what a replayed log should look like, and what went wrong if it does not.
+
+As in `serving.exercises.serve_and_learn` the verdict compares records: the log's steps, and what the policy server saw
+of them (its transcripts). A finding says what was expected, what was seen, and at which step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from serving.client import PolicyClient
+from serving.evaluation import evaluate, frozen_policy, time_limit
+from serving.examiner.exam import Exam
+from serving.exercises.serve_and_learn import Findings, report
+from serving.logs import Episode, read_log
+from serving.pong import PongEnv
+from serving.protocol import PolicyServerError, Rejection, Transcript
+from serving.running_server import wait_until
+
+TOPICS = {
+    "steps": "every step is logged once, in order, with the action that was taken",
+    "rewards": "every reward is logged with the step that earned it",
+    "endings": "an episode begins and ends where one of the log does",
+    "result": "the function returns how many steps there were",
+}
+SECONDS_FOR_A_REPLAY = 60.0
+
+
+def watch_replay(replay: Callable, episodes: list[Episode], client: PolicyClient) -> Findings:
+    """Lets the function replay the episodes, and compares; they must be few, as the server keeps
+    only its latest transcripts, and nobody else may log meanwhile."""
+    findings = Findings()
+    before = client.episodes(last=1000)
+    known = {transcript.episode_id for transcript in before.episodes}
+    result = error = None
+    copies = [[{**step, "obs": list(step["obs"])} for step in episode] for episode in episodes]
+    try:
+        with time_limit(SECONDS_FOR_A_REPLAY, "replay(episodes)"):
+            result = replay(copies)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
+        error = raised
+    after = client.episodes(last=1000)
+    seen = [transcript for transcript in after.episodes if transcript.episode_id not in known]
+    compare(findings, episodes, seen, after.rejected[len(before.rejected) :], result, error)
+    return findings
+
+
+def compare(
+    findings: Findings,
+    episodes: list[Episode],
+    seen: list[Transcript],
+    rejected: list[Rejection],
+    result,
+    error: BaseException | None,
+) -> None:
+    """Adds what is wrong with one call of replay."""
+    if error is not None:
+        said = (
+            f"the policy server refused: {error}"
+            if isinstance(error, PolicyServerError)
+            else f"replay raised {type(error).__name__}: {error}"
+        )
+        for topic in TOPICS:
+            findings.add(topic, said)
+        return
+    if len(seen) != len(episodes):
+        for topic in ("steps", "rewards", "endings"):
+            findings.add(
+                topic,
+                f"the log has {len(episodes)} episodes, and the server saw {len(seen)}: one "
+                "start_episode() and one end_episode() for each episode of the log",
+            )
+    else:
+        for number, (episode, transcript) in enumerate(zip(episodes, seen)):
+            _compare_steps(findings, number, episode, transcript)
+            _compare_rewards(findings, number, episode, transcript)
+            _compare_ending(findings, number, transcript)
+            if findings:
+                break
+        ended_again = [r for r in rejected if r.call == "end_episode" and r.status == 409]
+        if ended_again:
+            findings.add("endings", f"an episode was ended twice: {ended_again[0].error}")
+    steps = sum(map(len, episodes))
+    if isinstance(result, bool) or result != steps:
+        findings.add("result", f"replay returned {result!r}, expected {steps}, the number of steps")
+
+
+def _compare_steps(
+    findings: Findings, number: int, episode: Episode, transcript: Transcript
+) -> None:
+    where = f"episode {number}"
+    if not transcript.training_enabled:
+        findings.add("steps", f"{where} was started with training_enabled=False: nobody learns")
+    if "policy" in transcript.sources:
+        findings.add(
+            "steps",
+            f"{where}: at step {transcript.sources.index('policy')} the policy was asked for an "
+            "action; a log says what was done: tell it with log_action()",
+        )
+        return
+    for i, (step, row, action) in enumerate(
+        zip(episode, transcript.observations, transcript.actions)
+    ):
+        if not np.allclose(step["obs"], row, rtol=1e-5, atol=1e-6):
+            findings.add("steps", _explain_observation(where, episode, i, row))
+            return
+        if int(step["action"]) != action:
+            findings.add(
+                "steps",
+                f"{where}: the action of step {i} was {int(step['action'])}, and the server was "
+                f"told {action}",
+            )
+            return
+    if len(transcript.actions) != len(episode):
+        findings.add(
+            "steps",
+            f"{where} has {len(episode)} steps, and the server was told of "
+            f"{len(transcript.actions)}: one log_action() for each, the last one too",
+        )
+
+
+def _explain_observation(where: str, episode: Episode, i: int, row: list[float]) -> str:
+    others = [
+        j for j, step in enumerate(episode) if np.allclose(step["obs"], row, rtol=1e-5, atol=1e-6)
+    ]
+    hint = f"that is the one of step {others[0]}" if others else "that is none of this episode"
+    return f"{where}: the observation that was logged as step {i} is not the log's; {hint}"
+
+
+def _compare_rewards(
+    findings: Findings, number: int, episode: Episode, transcript: Transcript
+) -> None:
+    paid = np.array([step["reward"] for step in episode], float)
+    told = np.array(transcript.rewards)
+    both = min(len(paid), len(told))
+    wrong = np.flatnonzero(~np.isclose(paid[:both], told[:both], rtol=1e-5, atol=1e-6))
+    if not len(wrong):
+        if len(told) < len(paid):
+            findings.add("rewards", f"episode {number}: the rewards of the last steps are missing")
+        return
+    i = int(wrong[0])
+    start = f"episode {number}: the reward of step {i} is {paid[i]:g}, and the server was told {told[i]:g}"
+    if not told.any():
+        hint = "call log_returns(episode_id, reward) after every log_action()"
+    elif np.allclose(told[1:both], paid[: both - 1]) or np.allclose(told[: both - 1], paid[1:both]):
+        hint = "a reward belongs to the action before it: log_action() first, then log_returns()"
+    elif np.allclose(told[:both], np.cumsum(paid[:both])):
+        hint = "log the reward of the step, not the running total"
+    else:
+        hint = "log each step's own reward, once"
+    findings.add("rewards", f"{start}: {hint}")
+
+
+def _compare_ending(findings: Findings, number: int, transcript: Transcript) -> None:
+    if transcript.ending is None:
+        findings.add("endings", f"episode {number} was never ended: call end_episode() at its end")
+    elif transcript.ending != "terminated":
+        findings.add(
+            "endings",
+            f"episode {number} was ended as {transcript.ending}, and the game was over: it "
+            "terminated",
+        )
+
+
+def check_replay(replay: Callable, episodes: list[Episode], client: PolicyClient) -> bool:
+    """Lets the function replay the episodes and prints what is right and what is not."""
+    print(f"Replaying {len(episodes)} episodes ...")
+    try:
+        return report(watch_replay(replay, episodes, client), TOPICS)
+    except PolicyServerError as error:
+        print(f"✗ {error}")
+        return False
+
+
+class ReplayExam(Exam):
+    """Lets the function `replay` of a notebook tell a fresh policy server about logs."""
+
+    def require_replay(self, topic: str, episodes: list[Episode] | None = None) -> None:
+        """Raises AssertionError with what is wrong about `topic`, one of `TOPICS`."""
+        if self._findings is None:
+            replay = self.function("replay")
+            with self.playing():
+                self._findings = watch_replay(replay, episodes, self.client)
+        assert not self._findings.of(topic), f"{TOPICS[topic]}: {self._findings.of(topic)[0]}"
+
+    def require_learning_from(
+        self, log: str | Path, target: float, games: int = 20, seconds: float = 400.0
+    ) -> None:
+        """Raises AssertionError unless the policy, frozen and greedy, reaches a mean return of
+        `target` in Pong after the function has replayed the log and the server has caught up."""
+        episodes = list(read_log(log))
+        for topic in ("steps", "rewards", "endings"):
+            self.require_replay(topic, episodes[:3])
+        before = self.client.status().logged_steps
+        with self.playing(), time_limit(seconds, "replay(episodes)"):
+            self.function("replay")(episodes)
+        steps = sum(map(len, episodes))
+        told = self.client.status().logged_steps - before
+        assert told == steps, f"the log has {steps} steps, and the server was told of {told}"
+        wait_until(
+            self.client, lambda status: status.state == "idle", seconds, "the learner to catch up"
+        )
+        returns = evaluate(frozen_policy(self.client), PongEnv, games, 30_000)
+        mean = sum(returns) / len(returns)
+        assert mean >= target, (
+            f"after your replay of {len(episodes)} games the policy reaches a mean return of "
+            f"{mean:.1f}, expected {target:g}"
+        )

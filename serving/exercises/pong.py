@@ -1,0 +1,280 @@
+"""What answers to the exercises on Pong should do, and what went wrong if they do not.
+
+Games are compared as `serving.exercises.serve_and_learn` compares episodes; what is new is that points are counted,
+whole games are evaluated, and that somebody has to start the right server first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from serving.client import PolicyClient
+from serving.evaluation import RecordedEpisode, RecordingEnv, time_limit
+from serving.exercises.serve_and_learn import (
+    LATEST,
+    TOPICS,
+    Findings,
+    Task,
+    compare_all,
+    equal,
+    explain,
+    known_to,
+    report,
+    share_an_observation,
+    watch,
+)
+from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
+from serving.protocol import PolicyServerError, Status, Transcript
+
+SERVER_TOPICS = {
+    "sizes": "it takes observations and gives actions of Pong's sizes",
+    "run": "it learns with DQN",
+    "alive": "its learner is well",
+    "kept": "what it learns is kept in the file pong",
+}
+SHARE_TOPICS = {
+    "share": "the function returns the share of points that were won",
+    "evaluation": "the games are the policy's, and the server does not learn from them",
+}
+TRAIN_TOPICS = {
+    "steps": "whole games are played until there are enough steps, and the steps are returned",
+    "training": "the server learns from every game what happened in it",
+}
+SECONDS_FOR_AN_ANSWER = 2.0
+SECONDS_FOR_GAMES = 60.0  # most of which may be waiting for the learner to start
+
+
+def points(episode: RecordedEpisode) -> tuple[int, int]:
+    """Points won and lost in a game, by what the environment paid for them."""
+    rewards = np.array(episode.rewards)
+    return int((rewards > 0.5).sum()), int((rewards < -0.5).sum())
+
+
+PLAY_GAME = Task(
+    "play_game",
+    lambda game: (*points(game), len(game.actions)),
+    "points won, points lost and steps",
+    {**TOPICS, "result": "the function returns points won, points lost and steps"},
+)
+
+
+# -- the server -------------------------------------------------------------------------------------
+
+
+def inspect_server(status: Status) -> Findings:
+    """Whether this is a policy server to play Pong with; topics are SERVER_TOPICS."""
+    findings = Findings()
+    for what, option, seen, expected in (
+        ("an observation of Pong", "observation-size", status.observation_size, OBSERVATION_SIZE),
+        ("Pong's choice of actions", "action-size", status.action_size, ACTION_SIZE),
+    ):
+        if seen != expected:
+            findings.add(
+                "sizes",
+                f"the server was started with --{option}={seen}, which does not fit {what}: look "
+                "at the tables above, and count",
+            )
+    if status.run != "DQN":
+        findings.add("run", f"the server was started with --run={status.run}, expected --run=DQN")
+    if status.state == "failed":
+        findings.add("alive", f"learning has failed: {status.why}; the terminal says more")
+    # Without --checkpoint-file it saves to a folder that it removes when it ends.
+    if not Path(status.checkpoint_file or "").name.startswith("pong"):
+        findings.add(
+            "kept",
+            "the server was not started with --checkpoint-file=pong: then it forgets everything "
+            "when it stops, or overwrites what belongs to another game",
+        )
+    return findings
+
+
+# -- games ------------------------------------------------------------------------------------------
+
+
+def watch_share(
+    share_of_points: Callable, env: gym.Env, client: PolicyClient, games: int
+) -> Findings:
+    """Lets the function evaluate the policy in `env`; topics are SHARE_TOPICS."""
+    findings, recording, known = Findings(), RecordingEnv(env), known_to(client)
+    answer = error = None
+    try:
+        with time_limit(SECONDS_FOR_GAMES, f"share_of_points(env, {games})"):
+            answer = share_of_points(recording, games)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
+        error = explain(raised, "share_of_points")
+    played, transcripts = _since(known, client, recording)
+    if wrong := _wrong_evaluation(played, transcripts, games):
+        findings.add("evaluation", error or wrong)
+    if error:
+        findings.add("share", error)
+    else:
+        _compare_share(findings, played, answer)
+    return findings
+
+
+def _wrong_evaluation(
+    played: list[RecordedEpisode], transcripts: list[Transcript], games: int
+) -> str | None:
+    """What is wrong with these games as an evaluation of the policy."""
+    ended = sum(game.done for game in played)
+    if ended != games or len(played) != games:
+        return f"{ended} games were played to their end, expected {games}"
+    if not transcripts:
+        return (
+            "the policy server saw nothing of these games: ask get_action() about every "
+            "observation, and play what it answers"
+        )
+    if any(transcript.training_enabled for transcript in transcripts):
+        return "the server learns from these games: start them with training_enabled=False"
+    if len(transcripts) != games:
+        return f"{games} games were played, and the server saw {len(transcripts)} episodes"
+    if wrong_calls := compare_all(played, transcripts, training=False).of("calls"):
+        return wrong_calls[0]
+    if any(transcript.ending is None for transcript in transcripts):
+        return "a game was never ended: call end_episode() when it is over"
+    return None
+
+
+def _compare_share(findings: Findings, played: list[RecordedEpisode], answer) -> None:
+    won, lost = np.sum([points(game) for game in played] or [(0, 0)], axis=0)
+    expected = won / (won + lost) if won + lost else 0.0
+    if equal(expected, answer):
+        return
+    of_games = [points(game) for game in played]
+    hints = {
+        "that is the number of points won; divide it by the points of both sides": won,
+        "a share is a number from 0 to 1": 100 * expected,
+        "that is won against lost; divide by the points of both sides": won / max(lost, 1),
+        "that is the share of points lost": 1 - expected,
+        "count points, not games": np.mean([mine > other for mine, other in of_games] or [0]),
+        "that is the mean of the games' shares, in which a point of a short game counts more than "
+        "one of a long game: add up the points of all games, then divide": np.mean(
+            [mine / max(1, mine + other) for mine, other in of_games] or [0]
+        ),
+    }
+    hint = next((hint for hint, wrong in hints.items() if equal(wrong, answer)), None)
+    findings.add(
+        "share",
+        f"share_of_points returned {answer!r}, expected {expected:.4g}: of {won + lost} points "
+        f"the policy won {won}{'; ' + hint if hint else ''}",
+    )
+
+
+def watch_train(train: Callable, env: gym.Env, client: PolicyClient, steps: int) -> Findings:
+    """Lets the function play so many steps of training in `env`; topics are TRAIN_TOPICS."""
+    findings, recording, known = Findings(), RecordingEnv(env), known_to(client)
+    call = f"train(env, {steps})"
+    try:
+        with time_limit(SECONDS_FOR_GAMES, call):
+            answer = train(recording, steps)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+        for topic in TRAIN_TOPICS:
+            findings.add(topic, explain(error, "train"))
+        return findings
+    played, transcripts = _since(known, client, recording)
+    made = sum(len(game.actions) for game in played)
+    before_the_last = made - len(played[-1].actions) if played else 0
+    if left := [game for game in played if not game.done]:
+        findings.add("steps", f"a game was left after {len(left[0].actions)} steps: play it on")
+    elif made < steps:
+        findings.add("steps", f"{call} stopped after {made} steps")
+    elif before_the_last >= steps:
+        findings.add(
+            "steps",
+            f"{call} began another game after {before_the_last} steps: the game in which {steps} "
+            "are reached is the last one",
+        )
+    elif not equal(made, answer):
+        findings.add("steps", f"{call} returned {answer!r}, expected the steps it made, {made}")
+    if len(transcripts) != len(played):
+        findings.add(
+            "training",
+            f"the environment played {len(played)} games, and the server saw {len(transcripts)}",
+        )
+    else:
+        for sentence in compare_all(played, transcripts).of():
+            findings.add("training", sentence)
+    return findings
+
+
+def _since(
+    known: set[str], client: PolicyClient, recording: RecordingEnv
+) -> tuple[list[RecordedEpisode], list[Transcript]]:
+    """The games that were played in `recording`, and what the server saw of them."""
+    played = [game for game in recording.episodes if game.actions]
+    transcripts = [
+        transcript
+        for transcript in client.episodes(last=LATEST).episodes
+        if transcript.episode_id not in known and share_an_observation(played, transcript)
+    ]
+    return played, transcripts
+
+
+class ShortGame(gym.Wrapper):
+    """A game of Pong that is over after so many points, of which each takes a beginner about 50
+    steps."""
+
+    def __init__(self, env: gym.Env, points: int):
+        super().__init__(env)
+        self._points = points
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        terminated = terminated or sum(info["score"]) >= self._points
+        return observation, reward, terminated, truncated and not terminated, info
+
+
+# -- what the lesson shows --------------------------------------------------------------------------
+
+
+def check_server(client: PolicyClient) -> bool:
+    """Asks the server for its status, and prints what is right and what is not."""
+    print(f"Asking {client.address}/status ...")
+    start_again = "stop the server with Ctrl-C, correct the command, start it again, check again"
+    try:
+        status = PolicyClient(client.address, timeout=SECONDS_FOR_AN_ANSWER).status()
+    except PolicyServerError as error:
+        print(f"✗ {error}\n    Type your command into a terminal, and leave that open.")
+        return False
+    right = report(inspect_server(status), SERVER_TOPICS, start_again)
+    if right and status.state == "starting":
+        print("Its learner is starting: it acts already, and learns in a few seconds.")
+    return right
+
+
+def check_play_game(play_game: Callable, client: PolicyClient) -> bool:
+    """Plays a short game of Pong and prints what is right and what is not."""
+    print("Playing to the first point ...")
+    return _checked(
+        lambda: watch(play_game, _short_game(), client, others_play=True, task=PLAY_GAME),
+        PLAY_GAME.topics,
+    )
+
+
+def check_share_of_points(share_of_points: Callable, client: PolicyClient) -> bool:
+    """Evaluates three short games and prints what is right and what is not."""
+    print("Evaluating three short games ...")
+    return _checked(lambda: watch_share(share_of_points, _short_game(), client, 3), SHARE_TOPICS)
+
+
+def check_train(train: Callable, client: PolicyClient) -> bool:
+    """Trains for 100 steps and prints what is right and what is not."""
+    print("Training for 100 steps ...")
+    return _checked(lambda: watch_train(train, _short_game(), client, 100), TRAIN_TOPICS)
+
+
+def _checked(find: Callable[[], Findings], topics: dict[str, str]) -> bool:
+    try:
+        return report(find(), topics)
+    except PolicyServerError as error:
+        print(f"✗ {error}")
+        return False
+
+
+def _short_game() -> gym.Env:
+    """To the first point, 100 steps at most: a good policy rallies for long."""
+    return ShortGame(gym.wrappers.TimeLimit(PongEnv(), max_episode_steps=100), points=1)

@@ -1,0 +1,266 @@
+"""The learner process: RLlib, fed by the policy server that started it.
+
+Not for people to start: `python -m serving.learner.process FD` talks over the socket it inherits.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from serving import checkpoints, link
+from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
+from serving.policy import Policy
+from serving.ray_cluster import attach_ray
+from serving.settings import settings_for
+
+SAVE_EVERY = 5.0  # seconds, if there is anything new
+SHARE_OF_TIME_SAVING = 0.05
+RAY_TIMEOUT = 60  # seconds
+NICENESS = 10  # an answer to a player goes before an update
+
+
+class RayError(Exception):
+    """The Ray that was asked for is not there, and starting again would not help."""
+
+
+class Gone:
+    """The policy server is gone: nothing will come any more, nobody hears us."""
+
+
+class Server:
+    """The policy server at the other end. Telling it something never fails: if it is gone, the
+    inbox says so."""
+
+    def __init__(self, connection: socket.socket):
+        self._stream = connection.makefile("rwb")
+        self._lock = threading.Lock()
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self.is_served = False  # whether there may be something to save
+        self.is_stopping = False
+
+    def tell(self, message) -> None:
+        with self._lock:
+            try:
+                self._stream.write(link.frame(message))
+                self._stream.flush()
+            except OSError:
+                pass
+
+    def listen(self) -> None:
+        """Moves what comes into `inbox` until the server stops or dies."""
+        while True:
+            try:
+                message = link.receive(self._stream)
+            except OSError:
+                message = None
+            if message is None and not self.is_served:
+                os._exit(1)  # nobody waits for what is still being built
+            self.inbox.put(message or Gone())
+            if message is None or isinstance(message, Stop):
+                self.is_stopping = True
+                return
+
+
+class RayInBackground:
+    """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits.
+
+    The thread lives on afterwards: a Ray that it started dies with it, because Linux takes for the
+    parent of a process the thread that started it (PR_SET_PDEATHSIG, which Ray asks for).
+    """
+
+    def __init__(self, address: str):
+        self._address = address
+        self._error: Exception | None = None
+        self._done = threading.Event()
+        threading.Thread(target=self._attach, daemon=True, name="attach-ray").start()
+
+    def join(self) -> None:
+        """Waits until Ray is there; raises what went wrong."""
+        if not self._done.wait(RAY_TIMEOUT):
+            self._error = TimeoutError(f"it has not answered for {RAY_TIMEOUT} s")
+        if self._error and self._address in ("auto", "local"):
+            raise self._error  # a Ray that is just stopping, or busy: the next try may find another
+        if self._error:
+            raise RayError(f"cannot use Ray at {self._address!r}: {self._error}")
+
+    def _attach(self) -> None:
+        try:
+            print(attach_ray(self._address), flush=True)
+        except Exception as error:  # noqa: BLE001 - join() raises it in the main thread
+            self._error = error
+        self._done.set()
+        threading.Event().wait()
+
+
+def build(server: Server, configure: Configure):
+    """The algorithm, restored and connected to the server."""
+    settings = settings_for(configure.run, **configure.options)
+    server.tell(Progress("importing Ray"))
+    import ray  # noqa: F401 - before the thread, so that two imports never meet
+
+    ray_in_background = RayInBackground(configure.ray_address)
+    # From here on an answer to a player goes first. Not before: what a Ray of our own starts with
+    # it keeps, and if that is slow, it dies.
+    os.nice(NICENESS)
+    server.tell(Progress("importing RLlib"))
+    import torch
+
+    torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
+    from serving.learner.dqn import CONFIGS
+
+    server.tell(Progress("waiting for Ray"))
+    ray_in_background.join()
+    server.tell(Progress(f"building {configure.run}"))
+    config = CONFIGS[configure.run](settings, configure.observation_size, configure.action_size)
+    algorithm = config.build_algo()
+    algorithm.env_runner.connect(
+        server.inbox,
+        lambda state, version: server.tell(NewPolicy(algorithm.policy(state, version).pack())),
+    )
+    if configure.restore:
+        server.tell(Progress(f"restoring {configure.restore}"))
+        meta, _ = checkpoints.read(configure.restore)
+        algorithm.load(Path(configure.restore) / "learner.pkl")
+        if meta.session != configure.session:  # the numbering began anew
+            algorithm.counters.consumed = algorithm.counters.acted = 0
+        algorithm.env_runner.consumed = algorithm.counters.consumed
+    elif configure.first_policy:
+        algorithm.adopt(Policy.unpack(configure.first_policy))
+    algorithm.env_runner.weights_seq_no = max(
+        algorithm.env_runner.weights_seq_no, configure.newest_version
+    )
+    return algorithm
+
+
+def learn(server: Server, configure: Configure, algorithm) -> None:
+    """Learns until the server stops or dies; saves every few seconds, and at last."""
+    from tensorboardX import SummaryWriter
+
+    def report() -> None:
+        server.tell(
+            Report(
+                algorithm.counters,
+                algorithm.allowed,
+                algorithm.owed,
+                algorithm.updates_per_second,
+                algorithm.loss,
+            )
+        )
+
+    algorithm.on_round = report
+    algorithm.is_stopping = lambda: server.is_stopping
+    algorithm.publish()
+    server.is_served = True
+    server.tell(Ready(algorithm.counters))
+    report()
+    events = SummaryWriter(configure.log_dir, flush_secs=2)
+    next_save, saved = time.monotonic() + SAVE_EVERY, _progress(algorithm)
+    while not algorithm.env_runner.ended:
+        algorithm.train()
+        report()
+        write_events(events, algorithm)
+        if time.monotonic() >= next_save and _progress(algorithm) != saved:
+            duration = save(server, configure, algorithm)
+            saved = _progress(algorithm)
+            next_save = time.monotonic() + max(SAVE_EVERY, duration / SHARE_OF_TIME_SAVING)
+    if _progress(algorithm) != saved:
+        save(server, configure, algorithm)
+    events.close()
+
+
+def save(server: Server, configure: Configure, algorithm) -> float:
+    """Writes a checkpoint, tells the server; returns the seconds it took."""
+    started = time.monotonic()
+    write_checkpoint(configure, algorithm)
+    server.tell(Saved(algorithm.counters.consumed))
+    return time.monotonic() - started
+
+
+def write_checkpoint(configure: Configure, algorithm) -> None:
+    """Writes all that learning goes on from, and that a policy server acts from."""
+    import msgspec
+
+    weights = algorithm.learner_group.get_weights()["default_policy"]
+    policy = algorithm.policy(weights, algorithm.env_runner.weights_seq_no)
+    checkpoints.write(
+        configure.checkpoint_file,
+        {
+            "learner.pkl": algorithm.save,
+            "policy.msgpack": lambda path: path.write_bytes(msgspec.msgpack.encode(policy.pack())),
+        },
+        run=configure.run,
+        observation_size=configure.observation_size,
+        action_size=configure.action_size,
+        hidden=list(algorithm.settings.hidden),
+        session=configure.session,
+        counters=algorithm.counters,
+    )
+
+
+def write_events(events, algorithm) -> None:
+    """What TensorBoard shows, over env steps."""
+    counters, step = algorithm.counters, algorithm.counters.env_steps
+    for episode_return, episode_steps in algorithm.env_runner.take_endings():
+        events.add_scalar("episode/return", episode_return, step)
+        events.add_scalar("episode/steps", episode_steps, step)
+    for batch in algorithm.take_batches():
+        for name, value in batch.items():
+            events.add_scalar(f"batch/{name}", value, batch["env_steps"])
+    if algorithm.loss is None or not counters.updates:
+        return
+    values = {
+        "learning/loss": algorithm.loss,
+        **algorithm.figures(),
+        "learning/updates": counters.updates,
+        "learning/updates_per_second": algorithm.updates_per_second,
+        "learning/steps_owed": algorithm.owed,
+        "policy/version": algorithm.env_runner.weights_seq_no,
+    }
+    for name, value in values.items():
+        if value is not None:
+            events.add_scalar(name, value, step)
+
+
+def _progress(algorithm) -> tuple:
+    counters = algorithm.counters
+    return counters.consumed, counters.updates, counters.env_steps
+
+
+def main() -> int:
+    # Ctrl-C reaches the whole process group: the server decides what it means, and says so.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    server = Server(socket.socket(fileno=int(sys.argv[1])))
+    threading.Thread(target=server.listen, daemon=True, name="listen").start()
+    configure = server.inbox.get()
+    if not isinstance(configure, Configure):
+        return 0
+    try:
+        learn(server, configure, build(server, configure))
+    except (checkpoints.CheckpointError, RayError) as error:
+        server.tell(Fatal(str(error)))
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # RLlib and Ray leave threads behind that would keep a dying interpreter for seconds.
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()
+    os._exit(code)

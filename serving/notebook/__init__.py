@@ -1,0 +1,1 @@
+"""What a notebook shows, and what JupyterLab's Launcher offers."""

@@ -1,0 +1,48 @@
+"""Tiles for JupyterLab's Launcher: jupyter-server-proxy starts what is behind them when clicked.
+
+Each function returns the dictionary that
+https://jupyter-server-proxy.readthedocs.io/en/latest/server-process.html describes, and is named
+in pyproject.toml. jupyter-server-proxy puts a free port where `{port}` stands.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+SERVING = Path(__file__).resolve().parents[1]
+ICONS = SERVING.parent / "images"
+
+
+def pong() -> dict:
+    """The Pong page, against the policy server of this machine."""
+    return {
+        "command": [sys.executable, str(SERVING / "pong_web_server.py"), "--port={port}"],
+        "timeout": 20,
+        "launcher_entry": {
+            "title": "Pong",
+            "icon_path": str(ICONS / "icon_pong.svg"),
+            "category": "Other",
+        },
+    }
+
+
+def tensorboard() -> dict:
+    """TensorBoard, on the events of every policy server that was started in the kit's folder."""
+    return {
+        "command": [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            f"--logdir={SERVING.parent}",
+            "--host=localhost",
+            "--port={port}",
+            "--reload_interval=10",
+        ],
+        "timeout": 60,
+        "launcher_entry": {
+            "title": "TensorBoard",
+            "icon_path": str(ICONS / "icon_tensorboard.svg"),
+            "category": "Other",
+        },
+    }

@@ -1,0 +1,152 @@
+"""A policy server process of one's own, on a free port: for graders, tests, tools and users."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serving.client import PolicyClient
+from serving.protocol import ServerUnreachable, Status
+
+SERVER_IN_ENVIRONMENT = "POLICY_SERVER_UNDER_TEST"
+SCRIPT = Path(__file__).with_name("simple_policy_server.py")
+
+
+class RunningServer:
+    """A real policy server process, on a free port, in a folder of its own.
+
+        with RunningServer(observation_size=4, action_size=2) as server:
+            client = server.client()
+
+    Keyword arguments become options of the command line: `updates_per_step=1` is
+    `--updates-per-step=1`. With a `folder`, the server saves to `checkpoint_file` there; without
+    one it uses a folder of its own, and removes it when it ends. It ends when this process does,
+    however this process ends.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        folder: str | Path | None = None,
+        start_timeout: float = 30.0,
+        **options,
+    ):
+        self.folder = None if folder is None else Path(folder)
+        self.checkpoint_file = None
+        if self.folder is not None:
+            self.checkpoint_file = Path(options.pop("checkpoint_file", self.folder / "policy"))
+            options["checkpoint_file"] = self.checkpoint_file
+        options = {"port": 0, **options}
+        self.command = [
+            sys.executable,
+            str(SCRIPT),
+            f"--observation-size={observation_size}",
+            f"--action-size={action_size}",
+            "--stop-with-stdin",
+            *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
+        ]
+        self.lines: deque[str] = deque(maxlen=1000)  # what it printed
+        self.process: subprocess.Popen | None = None
+        self.address = ""
+        self._start_timeout = start_timeout
+
+    def start(self) -> RunningServer:
+        """Starts the process and waits until it says where it listens."""
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,  # closes when this process dies, and the server sees it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder or SCRIPT.parent,
+        )
+        listens = threading.Event()
+        threading.Thread(target=self._read, args=(self.process, listens), daemon=True).start()
+        if not listens.wait(self._start_timeout) or not self.address:
+            said = "\n".join(self.lines) or "nothing"
+            self.stop()
+            raise RuntimeError(
+                f"the policy server did not start within {self._start_timeout:.0f} s; it said: {said}"
+            )
+        return self
+
+    def client(self, **options) -> PolicyClient:
+        return PolicyClient(self.address, **{"quiet": True, **options})
+
+    def wait_until(self, condition: Callable[[Status], bool], seconds: float, what: str) -> Status:
+        """The first status for which `condition` holds; raises TimeoutError naming `what`."""
+        return wait_until(self.client(), condition, seconds, what)
+
+    def stop(self, seconds: float = 100.0) -> int:
+        """Ctrl-C; kills what is left after `seconds`. Returns the exit code."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self.process.stdin.close()
+        return self.process.wait()
+
+    def kill(self) -> None:
+        """As if the power failed."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> RunningServer:
+        return self.start()
+
+    def __exit__(self, *exception) -> None:
+        self.stop()
+
+    def _read(self, process: subprocess.Popen, listens: threading.Event) -> None:
+        for line in process.stdout:
+            self.lines.append(line.rstrip())
+            if "listens at" in line:
+                self.address = line.split()[-1]
+                listens.set()
+        listens.set()
+
+
+@contextlib.contextmanager
+def a_policy_server(observation_size: int, action_size: int, **options) -> Iterator[PolicyClient]:
+    """A client of a fresh policy server, which is gone at the end of the `with` block.
+
+    A grader outside this process can own the server instead: if the environment variable
+    POLICY_SERVER_UNDER_TEST holds an address, that server is used and left running.
+    """
+    address = os.environ.get(SERVER_IN_ENVIRONMENT)
+    if address:
+        yield PolicyClient(address, quiet=True)
+        return
+    with RunningServer(observation_size, action_size, **options) as server:
+        yield server.client()
+
+
+def wait_until(
+    client: PolicyClient, condition: Callable[[Status], bool], seconds: float, what: str
+) -> Status:
+    """Asks for the server's status until `condition` holds; raises TimeoutError naming `what`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            status = client.status()
+            if condition(status):
+                return status
+            seen = f"{status.state} {status.why}".strip()
+        except ServerUnreachable as error:
+            seen = str(error)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:.0f} s for {what}; the policy server is: {seen}")
+        time.sleep(0.05)

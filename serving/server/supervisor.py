@@ -1,0 +1,362 @@
+"""The learner as the policy server sees it: starts it, feeds it, paces acting, starts it again.
+
+Experience is numbered and kept until a checkpoint holds it, so a learner that dies loses none:
+its successor starts from the checkpoint and is sent what comes after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from serving import checkpoints
+from serving.link import (
+    Configure,
+    Counters,
+    Fatal,
+    NewPolicy,
+    Progress,
+    Ready,
+    Report,
+    Saved,
+    Stop,
+    frame,
+    receive_async,
+    socket_pair,
+)
+from serving.policy import Policy
+from serving.server.episodes import EpisodeBook
+
+MOST_STEPS_KEPT = 500_000  # waiting for the learner or for its next checkpoint
+FEED_INTERVAL = 0.01  # seconds
+SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobody waits for it
+SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
+FAILURES_TOLERATED = 4  # in a row, without a checkpoint in between
+SECONDS_TO_PROVE = 60.0  # a learner that has lived so long is well even if it had nothing to learn
+SECONDS_TO_STOP = 90.0  # a learner that is just starting has to be up before it can save
+
+
+class LearnerSupervisor:
+    """Owns the learner process, the newest policy and the experience not yet checkpointed.
+
+    allowed
+        how many env steps the policy may have acted in this session (`book.acted`) before
+        `get_action` waits: acting is paced by learning, because a replay full of games of an
+        outdated policy makes runs collapse.
+    """
+
+    def __init__(
+        self, configure: Configure, book: EpisodeBook, policy: Policy, allowed: int, inherit=()
+    ):
+        self.configure = configure
+        self.book = book
+        self.policy = policy
+        self.allowed = allowed
+        self._phase = "starting"  # starting | serving | restarting | failed
+        self.why = "starting the learner process"
+        self.fatal: str | None = None  # set when starting again would not help
+        self.counters = Counters(
+            env_steps=book.env_steps, logged_steps=book.logged_steps, episodes=book.episodes
+        )
+        self.owed = 0
+        self.updates_per_second = 0.0
+        self.restarts = 0
+        self.waiting_clients = 0
+        self.saved_at: float | None = None
+        self.iteration = asyncio.Event()  # set at each of the learner's reports
+        self._inherit = list(inherit)  # file descriptors the learner holds open too
+        self._failures = 0
+        self._sequence = 0
+        self._kept: deque[tuple[int, int, bytes]] = deque()  # sequence, steps, frame
+        self._steps_kept = 0
+        self._sent = 0
+        self._last_heard = time.monotonic()
+        self._changed = asyncio.Event()
+        self._writer: asyncio.StreamWriter | None = None
+        self._process: subprocess.Popen | None = None
+        self._socket = None
+        self._is_well = False  # the present process
+        self._started = 0.0
+        self._stopping = False
+        self._stop_by = 0.0
+        self._cpu = (time.monotonic(), 0.0)
+
+    # -- for the players ----------------------------------------------------------------------
+
+    def may_act(self, at_leisure: bool = False) -> bool:
+        """Whether the policy may take another step of a training episode now.
+
+        at_leisure: the player pauses between steps. It may run ahead by a second slack, so that a
+        person at a game need not queue behind rollouts, which use up the first.
+        """
+        ahead = self.configure.options.get("slack", 0) if at_leisure else 0
+        return self.book.acted < self.allowed + ahead or self._nobody_to_wait_for()
+
+    def has_room(self) -> bool:
+        """Whether more experience can be kept without losing any."""
+        return self._steps_kept + self.book.untaken < MOST_STEPS_KEPT
+
+    async def wait_until(self, condition, patience: float) -> bool:
+        """Waits up to `patience` seconds for `condition()`; False if it did not come true."""
+        deadline = time.monotonic() + patience
+        self.waiting_clients += 1
+        try:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                try:
+                    # A second at most: silence of the learner makes no event.
+                    await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
+                except TimeoutError:
+                    pass
+            return True
+        finally:
+            self.waiting_clients -= 1
+
+    def waiting_for(self) -> str:
+        """What a waiting player waits for, in words."""
+        if self._phase in ("starting", "restarting"):
+            return f"the learner to start ({self.why})"
+        if not self.has_room():
+            return f"the learner to take over {self._steps_kept} steps"
+        return (
+            f"the learner to catch up: it is {self.steps_waiting} steps behind, "
+            f"at {self.updates_per_second:.0f} updates/s"
+        )
+
+    @property
+    def state(self) -> str:
+        """Of learning, for `protocol.Status`: idle exactly while no step waits."""
+        if self._phase != "serving":
+            return self._phase
+        return "learning" if self.steps_waiting else "idle"
+
+    @property
+    def steps_waiting(self) -> int:
+        """Complete steps accepted, and not learned from yet."""
+        complete = self.book.env_steps - self.book.incomplete_steps
+        return max(0, complete - self.counters.env_steps) + self.owed
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def cpus(self) -> float:
+        """Share of CPU time the learner took since the last call that lies a second back."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return 0.0
+        (then, before), now = self._cpu, time.monotonic()
+        if now - then >= 1.0:
+            self._cpu = (now, used)
+        return max(0.0, (used - before) / max(now - then, 1e-3))
+
+    def _nobody_to_wait_for(self) -> bool:
+        silent = time.monotonic() - self._last_heard > SILENCE_TOLERATED
+        return self._stopping or silent or self._phase == "failed"
+
+    # -- for the server -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the process; `run` does the talking. Its output goes to learner.log."""
+        ours, theirs = socket_pair()
+        Path(self.configure.log_dir).mkdir(parents=True, exist_ok=True)
+        with open(self.log_file, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "serving.learner.process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno(), *self._inherit],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"},
+            )
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        self._is_well, self._started = False, time.monotonic()
+        self._last_heard = time.monotonic()
+
+    @property
+    def log_file(self) -> Path:
+        return Path(self.configure.log_dir) / "learner.log"
+
+    async def run(self) -> None:
+        """Talks to the learner, and to its successors, until `stop` has had its way."""
+        while True:
+            try:
+                await self._talk()
+            except (ConnectionError, OSError):
+                pass  # it died while we wrote: the reader has seen, or will see, the same
+            await self._bury()
+            if self._has_stopped():
+                return
+            if self.fatal or self._failures > FAILURES_TOLERATED:
+                self._phase = "failed"
+                self._notify()
+                return await self._keep_what_comes()
+            self._phase, self.restarts = "restarting", self.restarts + 1
+            self._notify()
+            await asyncio.sleep(min(2.0 ** (self._failures - 2), 8.0) if self._failures > 1 else 0)
+            if not self._has_stopped():
+                self.start()
+
+    async def stop(self) -> None:
+        """Lets the learner save what it has got, and ends it; bounded by SECONDS_TO_STOP.
+
+        `run` does the talking still: a learner that is starting gets what waits for it first, and
+        so does the successor of one that dies now.
+        """
+        if self._stopping or self._process is None:
+            return
+        self._collect()
+        self._stopping, self._stop_by = True, time.monotonic() + SECONDS_TO_STOP
+        self._notify()
+        while not self._has_stopped() and time.monotonic() < self._stop_by:
+            if self._writer is None and not self._kept:
+                break  # it is starting, and would have nothing to save
+            await asyncio.sleep(0.02)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the learner at once and for good; what it has not saved is lost."""
+        self._stopping, self._stop_by = True, 0.0
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _has_stopped(self) -> bool:
+        """Whether `stop` was called, and there is no process nor any need of another one."""
+        if not self._stopping or self._process.poll() is None:
+            return False
+        return not self._kept or self._phase == "failed" or time.monotonic() >= self._stop_by
+
+    async def _talk(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
+        self.configure.newest_version = self.policy.version
+        writer.write(frame(self.configure))
+        self._writer, self._sent = None, 0
+        tasks = [
+            asyncio.create_task(self._listen(reader, writer)),
+            asyncio.create_task(self._feed()),
+            asyncio.create_task(self._watch()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._writer = None
+            writer.close()
+
+    async def _listen(self, reader, writer) -> None:
+        while (message := await receive_async(reader)) is not None:
+            self._last_heard = time.monotonic()
+            match message:
+                case NewPolicy():
+                    self.policy = Policy.unpack(message.policy)
+                case Report():
+                    self._is_well |= message.counters.updates > self.counters.updates
+                    self._is_well |= time.monotonic() - self._started > SECONDS_TO_PROVE
+                    self.counters = message.counters
+                    self.allowed, self.owed = message.allowed, message.owed
+                    self.updates_per_second = message.updates_per_second
+                    self._phase, self.why = "serving", ""
+                    self.iteration.set()
+                    self._notify()
+                case Saved():
+                    self.saved_at = time.monotonic()
+                    self._failures = 0
+                    self._forget(message.consumed)
+                case Progress():
+                    self.why = message.doing
+                case Ready():
+                    self.counters = message.counters
+                    self._sent = message.counters.consumed
+                    self._writer = writer
+                    self._notify()
+                case Fatal():
+                    self.fatal = message.why
+
+    async def _feed(self) -> None:
+        while True:
+            self._collect()  # also while nobody listens: it is numbered and counted here
+            if self._writer is not None:
+                self._send_unsent()
+                if self._stopping:
+                    self._writer.write(frame(Stop()))
+                    await self._writer.drain()
+                    return await asyncio.Event().wait()  # it saves, and goes
+                await self._writer.drain()
+            await asyncio.sleep(FEED_INTERVAL)
+
+    async def _keep_what_comes(self) -> None:
+        while True:
+            self._collect()
+            await asyncio.sleep(FEED_INTERVAL)
+
+    async def _watch(self) -> None:
+        while time.monotonic() - self._last_heard < SILENCE_FATAL:
+            await asyncio.sleep(1.0)
+
+    def _collect(self) -> None:
+        for experience in self.book.take_experience():
+            self._sequence += 1
+            experience.sequence = self._sequence
+            self._kept.append((self._sequence, experience.steps, frame(experience)))
+            self._steps_kept += experience.steps
+
+    def _send_unsent(self) -> None:
+        self._collect()
+        for sequence, _, message in self._unsent():
+            self._writer.write(message)
+            self._sent = sequence
+
+    def _unsent(self) -> list[tuple[int, int, bytes]]:
+        if not self._kept or self._kept[-1][0] <= self._sent:
+            return []
+        first = max(0, self._sent - self._kept[0][0] + 1)
+        return [self._kept[i] for i in range(first, len(self._kept))]
+
+    def _forget(self, consumed: int) -> None:
+        while self._kept and self._kept[0][0] <= consumed:
+            self._steps_kept -= self._kept.popleft()[1]
+        self._notify()
+
+    async def _bury(self) -> None:
+        """Makes sure the process is gone, and says why it went."""
+        if self._process.poll() is None:
+            for _ in range(50):  # its socket closes a moment before the process is gone
+                await asyncio.sleep(0.02)
+                if self._process.poll() is not None:
+                    break
+            else:
+                self._process.kill()
+        code = self._process.wait()
+        if self._has_stopped():
+            return
+        # Somebody may kill a learner as often as they like, as long as it gets anywhere at all. One
+        # that ends by itself would do so again.
+        self._failures = 1 if code < 0 and self._is_well else self._failures + 1
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        self.why = self.fatal or f"the learner ended with {reason}; see {self.log_file}"
+        # Where the checkpoint now stands, there it goes on.
+        try:
+            self.configure.restore = checkpoints.newest(self.configure.checkpoint_file)
+        except checkpoints.CheckpointError as error:
+            self.fatal = self.why = str(error)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
