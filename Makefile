@@ -58,7 +58,7 @@ images: $(INSTALLED) ## draw the pictures of the lessons
 	@$(PYTHON) tools/make_images.py $(ARGS)
 
 bench: $(INSTALLED) ## measure start, learning, throughput and latency; options: ARGS=--help
-	@$(PYTHON) tools/bench.py $(ARGS)
+	@$(PYTHON) -m tools.bench $(ARGS)
 
 lock: $(INSTALLED) ## write requirements.lock and environment.yml from what is installed
 	@$(PYTHON) tools/make_lock.py

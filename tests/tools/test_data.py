@@ -12,7 +12,7 @@ from serving.evaluation import frozen_policy
 from serving.logs import check_log, read_log
 from serving.notebook.experiment import replay
 from serving.pong import PongEnv
-from tools.bench_players import play_pong
+from tools.bench.players import play_pong
 from tools.make_data import PLAYERS, games
 
 SMALL, LARGE = (ROOT / "serving" / name for name in ("data_small.gz", "data_large.gz"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""The players of tools/bench.py: each is a process of its own, as a student's notebook is.
+"""The players of the bench: each is a process of its own, as a student's notebook is.
 
-    python tools/bench_players.py learn | pong | train | evaluate | echo | replay | ask
+    python tools/bench/players.py learn | learn-as-of-old | pong | train | evaluate | echo | replay | ask | crowd
 
 A player says `ready` once it is imported, reads the address to play against from standard input,
 and prints what it has seen as one line of JSON. `train` and `ask` go on until standard input is
@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import argparse
+import asyncio
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -47,9 +49,12 @@ def make_env(name: str = "CartPole-200") -> gym.Env:
 
 
 def play(
-    client: PolicyClient, env: gym.Env, training: bool, waits: list[float]
+    client: PolicyClient, env: gym.Env, training: bool, waits: list[float], says_truncated=True
 ) -> tuple[float, int]:
-    """One episode; its return and its steps. Appends the seconds each get_action took to `waits`."""
+    """One episode; its return and its steps. Appends the seconds each get_action took to `waits`.
+
+    says_truncated: False ends every episode as terminated, as the old lesson did.
+    """
     observation, _ = env.reset()
     episode_id = client.start_episode(training_enabled=training)
     total, steps, terminated, truncated = 0.0, 0, False, False
@@ -60,18 +65,20 @@ def play(
         observation, reward, terminated, truncated, _ = env.step(action)
         client.log_returns(episode_id, reward)
         total, steps = total + reward, steps + 1
-    client.end_episode(episode_id, observation, truncated)
+    client.end_episode(episode_id, observation, truncated and says_truncated)
     return total, steps
 
 
-def learn(client: PolicyClient, seed: int, seconds: float, target: float, name: str) -> dict:
+def learn(
+    client: PolicyClient, seed: int, seconds: float, target: float, name: str, says_truncated=True
+) -> dict:
     """Plays until the mean of 20 episodes is `target`. `at` is a time.monotonic(), which all
     processes of a machine share."""
     env, returns, steps, solved = make_env(name), [], 0, False
     env.reset(seed=seed)
     give_up = time.monotonic() + seconds
     while not solved and time.monotonic() < give_up:
-        total, length = play(client, env, True, [])
+        total, length = play(client, env, True, [], says_truncated)
         returns.append(total)
         steps += length
         solved = len(returns) >= AVERAGED and np.mean(returns[-AVERAGED:]) >= target
@@ -190,6 +197,47 @@ def echo(address: str, seconds: float) -> dict:
     return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
 
 
+def crowd(address: str, clients: int, seconds: float, training: bool) -> dict:
+    """So many clients at once, each with a connection and an episode of its own; one process of
+    coroutines that write plain HTTP, as Python clients would take the machine away from the server.
+    `steps`: how many each was answered."""
+
+    async def ask(connection, path: str, message: dict) -> dict:
+        reader, writer = connection
+        body = json.dumps(message).encode()
+        writer.write(b"POST /%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                     % (path.encode(), len(body), body))  # fmt: skip
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(None, 2)[1])
+        length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+        answer = json.loads(await reader.readexactly(length))
+        if status >= 400:
+            raise RuntimeError(f"{path} was refused: {answer}")
+        return answer
+
+    async def play_one(ends: float) -> int:
+        parts, steps = urlsplit(address), 0
+        connection = await asyncio.open_connection(parts.hostname, parts.port)
+        started = await ask(connection, "start_episode", {"training_enabled": training})
+        message = {**started, "observation": [0.1, 0.2, -0.3, 0.4]}
+        while time.perf_counter() < ends:
+            answer = await ask(connection, "get_action", message)
+            if "action" in answer:  # else the learner has to catch up first
+                steps += 1
+                message["reward"] = 1.0
+        await ask(connection, "end_episode", {**message, "truncated": True})
+        connection[1].close()
+        return steps
+
+    async def play_all() -> list[int]:
+        ends = time.perf_counter() + seconds
+        return await asyncio.gather(*(play_one(ends) for _ in range(clients)))
+
+    started = time.perf_counter()
+    steps = asyncio.run(play_all())
+    return {"steps": steps, "seconds": time.perf_counter() - started}
+
+
 def quantiles(waits: list[float]) -> dict:
     p50, p99 = 1e3 * np.quantile(waits, (0.5, 0.99))
     return {"requests": len(waits), "p50_ms": float(p50), "p99_ms": float(p99)}
@@ -197,8 +245,7 @@ def quantiles(waits: list[float]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    roles = ("learn", "pong", "train", "evaluate", "echo", "ask", "replay")
-    parser.add_argument("role", choices=roles)
+    parser.add_argument("role")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--target", type=float, default=195.0)
@@ -208,6 +255,8 @@ def main() -> int:
     parser.add_argument("--log", help="to replay")
     parser.add_argument("--times", type=int, default=1, help="to replay it")
     parser.add_argument("--env", default="CartPole-200")
+    parser.add_argument("--clients", type=int, default=1)
+    parser.add_argument("--training", type=int, default=0)
     options = parser.parse_args()
     episodes = list(read_log(options.log)) if options.log else []
     print("ready", flush=True)
@@ -217,6 +266,10 @@ def main() -> int:
     client = PolicyClient(address, quiet=True)
     roles: dict[str, Callable[[], dict]] = {
         "learn": lambda: learn(client, options.seed, options.seconds, options.target, options.env),
+        "learn-as-of-old": lambda: learn(
+            client, options.seed, options.seconds, options.target, options.env, False
+        ),
+        "crowd": lambda: crowd(address, options.clients, options.seconds, bool(options.training)),
         "pong": lambda: pong(client, options.seed, options.steps, options.every),
         "train": lambda: train(client, options.seed),
         "evaluate": lambda: evaluate(client, options.seed, options.seconds),

@@ -1,0 +1,18 @@
+"""One measurement a module: `plan(bench)` yields what to measure, `rows(figures)` what came of it."""
+
+PARTS = (
+    "start",
+    "memory",
+    "cartpole",
+    "pong",
+    "on-policy",
+    "environments",
+    "rollouts",
+    "page",
+    "busy",
+    "beside",
+    "clients",
+    "replay",
+    "logs",
+    "shards",
+)

@@ -1,0 +1,49 @@
+"""What a sitting takes of a small machine: memory, and CPU while nobody plays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from serving.running_server import RunningServer
+from tools.bench.bench import Bench, Item, Row, wait_for_learning
+from tools.bench.processes import Player, memory
+
+MOST_MB = 450
+SECONDS_AT_REST = 10.0
+MOST_IDLE_CPU = 0.02  # of one core
+
+
+def plan(bench: Bench) -> Iterator[Item]:
+    yield Item("memory and rest", 30, lambda: bench.figures["memory"].append(of_a_server(bench)))
+
+
+def of_a_server(bench: Bench) -> dict[str, float]:
+    """Memory of server and learner after --seconds of CartPole, then their CPU when all is
+    learned."""
+    with RunningServer(4, 2) as server:
+        family = psutil.Process(server.process.pid)
+        with Player("train") as player:
+            player.play(server.address)
+            wait_for_learning(server)
+            time.sleep(bench.options.seconds)
+            held = memory(family)
+        server.wait_until(lambda status: status.state == "idle", 60, "the learner to be done")
+        before = cpu_seconds(family)
+        time.sleep(SECONDS_AT_REST)
+        return {"mb": held, "idle_cpu": (cpu_seconds(family) - before) / SECONDS_AT_REST}
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(time.user + time.system for time in times)
+
+
+def rows(figures: dict[str, list]) -> Iterator[Row]:
+    (found,) = figures["memory"]
+    yield Row("memory of policy server and learner, CartPole (PSS)", f"{found['mb']:.0f} MB",
+              f"at most {MOST_MB} MB", found["mb"] <= MOST_MB)  # fmt: skip
+    yield Row("... their CPU while nobody plays", f"{found['idle_cpu']:.1%} of a core",
+              f"at most {MOST_IDLE_CPU:.0%}", found["idle_cpu"] <= MOST_IDLE_CPU)  # fmt: skip
