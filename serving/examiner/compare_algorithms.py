@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import io
 from collections.abc import Iterator
 
 import numpy as np
 
-from serving.examiner.exam import Exam, end
+from serving.examiner.exam import Exam
 from serving.exercises.compare_algorithms import (
     CONCLUSION_TOPICS,
     CURVE_TOPICS,
-    LOG_TOPICS,
     SPREAD_TOPICS,
     Record,
-    a_log,
-    dealt_with,
     watch_conclusion,
     watch_curve,
-    watch_logs,
     watch_spread,
 )
 from serving.exercises.serve_and_learn import Findings
-from serving.notebook.experiment import replay
-from serving.running_server import RunningServer
 
-RUNS = ("DQN", "PG")  # which logs teach, and which they do not
-OBSERVATION_SIZE, ACTION_SIZE = 5, 3
 CURVES = [("PG", 11, 150), ("DQN", 12, 90), ("PPO", 12, 1)]  # too short for a learner to matter
 STEPS_TO_LEARN = 2_300  # two batches of PG, and some
 SECONDS_TO_START = 200.0
@@ -38,14 +29,10 @@ class CompareExam(Exam):
     """Lets a notebook's functions compare algorithms, and looks at the servers they compare."""
 
     def __init__(self, namespace: dict):
-        # No server before one is needed: most of these tests look at the student's own.
+        # No server of its own: these tests look at those that the student's function starts.
         self.namespace = namespace
-        self.servers: dict[str, RunningServer] = {}
-        self.logged: dict[str, dict] = {}
         self._curves: Findings | None = None
-        self._logs: Findings | None = None
         self._records: list[Record] = []
-        atexit.register(self.close)
 
     def require_curve(self, topic: str) -> None:
         """Raises AssertionError with what is wrong about `topic` of learning_curve."""
@@ -57,7 +44,6 @@ class CompareExam(Exam):
         """Raises AssertionError unless the server learns while learning_curve plays."""
         for topic in ("server", "episodes"):
             self.require_curve(topic)
-        self._start_servers()
         with self._quiet():
             findings, record = watch_curve(
                 self.function("learning_curve"), "PG", 13, STEPS_TO_LEARN, self.namespace,
@@ -81,12 +67,6 @@ class CompareExam(Exam):
             findings = watch_spread(self.function("mean_and_spread"), cases)
         self.require_none(findings, "numbers", SPREAD_TOPICS)
 
-    def require_logs(self, topic: str) -> None:
-        """Raises AssertionError with what is wrong about `topic` of what_logs_teach."""
-        if self._logs is None:
-            self._logs = self._watch_logs()
-        self.require_none(self._logs, topic, LOG_TOPICS)
-
     def require_conclusion(self) -> None:
         """Raises AssertionError unless `conclude` says what the figures say: invented ones, and
         those that the servers of this exam have recorded."""
@@ -100,20 +80,10 @@ class CompareExam(Exam):
         if recorded:
             # Low enough for beginners, so that there is something to conclude.
             target = float(np.mean([row[0] for row in recorded["PG"][-1][:20]]))
-            self._require_conclusion(conclude, recorded, self.logged, target)
+            self._require_conclusion(conclude, recorded, {}, target)
 
     def close(self) -> None:
-        atexit.unregister(self.close)
-        for server in self.servers.values():
-            end(server)
-
-    def _start_servers(self) -> None:
-        """Fresh servers for logs; their learners come up while something else is looked at."""
-        for run in RUNS:
-            if run not in self.servers:
-                options = {"updates_per_step": 0.2} if run == "DQN" else {}
-                server = RunningServer(OBSERVATION_SIZE, ACTION_SIZE, run=run, seed=1, **options)
-                self.servers[run] = server.start()
+        """There is nothing to end."""
 
     def _require_conclusion(self, conclude, curves: dict, logged: dict, target: float) -> None:
         with self._quiet():
@@ -146,26 +116,6 @@ class CompareExam(Exam):
                 "curves of different seeds begin with the same observation: reset the environment "
                 "with the seed asked for",
             )
-        return findings
-
-    def _watch_logs(self) -> Findings:
-        function = self.function("what_logs_teach")
-        self._start_servers()
-        for server in self.servers.values():
-            client = server.client()
-            dealt_with(client, SECONDS_TO_START)
-            replay(client, a_log(2, (300, 400), OBSERVATION_SIZE, ACTION_SIZE))
-            before = dealt_with(client, SECONDS_TO_START)
-            with self._quiet():
-                log = a_log(3, (700, 1, 900, 400), OBSERVATION_SIZE, ACTION_SIZE)
-                findings = watch_logs(function, client, log)
-            after = client.status()
-            self.logged[after.run] = {
-                name: getattr(after, name) - getattr(before, name)
-                for name in ("logged_steps", "unlearnable_steps", "updates")
-            }
-            if findings:
-                return findings
         return findings
 
     @contextlib.contextmanager

@@ -18,12 +18,10 @@ from unittest import mock
 import numpy as np
 
 from serving import running_server
-from serving.client import PolicyClient
 from serving.evaluation import time_limit
 from serving.exercises.serve_and_learn import Findings, report
-from serving.logs import Episode
 from serving.protocol import PolicyServerError, Status, Transcript
-from serving.running_server import RunningServer, wait_until
+from serving.running_server import RunningServer
 
 CURVE_TOPICS = {
     "server": "a fresh policy server for every curve, with the run and the seed asked for",
@@ -32,10 +30,6 @@ CURVE_TOPICS = {
     "progress": "report() is told the steps of every episode",
 }
 SPREAD_TOPICS = {"numbers": "mean, spread and number of curves at every episode"}
-LOG_TOPICS = {
-    "steps": "every step of the log reaches the server",
-    "figures": "the figures are what this log has added, once the server has dealt with it",
-}
 CONCLUSION_TOPICS = {
     "solved": "how many seeds got there",
     "medians": "median episodes and seconds over the seeds",
@@ -43,9 +37,7 @@ CONCLUSION_TOPICS = {
     "logs": "the runs that learn from logs",
 }
 SECONDS_FOR_A_CURVE = 60.0
-SECONDS_FOR_A_LOG = 120.0
 CARTPOLE = (4, 2)  # numbers of an observation, actions
-FIGURES = ("logged_steps", "unlearnable_steps", "updates")
 
 
 # -- learning curves -------------------------------------------------------------------------------
@@ -312,62 +304,6 @@ def _expected_spread(curves: list[list[float]]) -> tuple[list[float], list[float
     return [float(np.mean(v)) for v in at], [float(np.std(v)) for v in at], [len(v) for v in at]
 
 
-# -- logs ------------------------------------------------------------------------------------------
-
-
-def dealt_with(client: PolicyClient, seconds: float = 200.0) -> Status:
-    """The status, once the server has learned from all that it can learn from."""
-    return wait_until(client, lambda status: status.state == "idle", seconds, "the learner")
-
-
-def watch_logs(
-    what_logs_teach: Callable, client: PolicyClient, episodes: list[Episode]
-) -> Findings:
-    """Lets the function tell the server about a log, and compares its figures with the server's;
-    nobody else may play meanwhile."""
-    findings = Findings()
-    before = dealt_with(client)
-    copies = [[{**step, "obs": list(step["obs"])} for step in episode] for episode in episodes]
-    try:
-        with time_limit(SECONDS_FOR_A_LOG, "what_logs_teach(client, episodes)"):
-            answer = what_logs_teach(client, copies)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
-        for topic in LOG_TOPICS:
-            findings.add(topic, f"what_logs_teach raised {type(error).__name__}: {error}")
-        return findings
-    after = dealt_with(client)
-    expected = {name: getattr(after, name) - getattr(before, name) for name in FIGURES}
-    steps = sum(map(len, episodes))
-    if expected["logged_steps"] != steps or after.env_steps - before.env_steps != steps:
-        findings.add(
-            "steps",
-            f"the log has {steps} steps, and the server was told of {expected['logged_steps']}, and "
-            f"asked for {after.env_steps - before.env_steps - expected['logged_steps']} actions: "
-            "replay(client, episodes) does it",
-        )
-    if not isinstance(answer, dict) or set(answer) != set(FIGURES):
-        findings.add(
-            "figures",
-            f"what_logs_teach returned {_short(answer)}, expected a dict of {', '.join(FIGURES)}",
-        )
-        return findings
-    wrong = [name for name in FIGURES if not _is_number(answer[name], expected[name])]
-    if wrong:
-        name = wrong[0]
-        absolute = _is_number(answer[name], getattr(after, name))
-        hint = (
-            "that is all that it ever had: subtract what was there before"
-            if absolute
-            else "wait until its state is 'idle', then look"
-        )
-        findings.add(
-            "figures",
-            f"{name} is {answer[name]!r}, and the server ({after.run}) counted {expected[name]} "
-            f"for this log: {hint}",
-        )
-    return findings
-
-
 # -- conclusions -----------------------------------------------------------------------------------
 
 
@@ -452,22 +388,6 @@ def check_mean_and_spread(mean_and_spread: Callable) -> bool:
     return report(watch_spread(mean_and_spread, [[[1, 2, 3], [3, 6]]]), SPREAD_TOPICS)
 
 
-def check_what_logs_teach(what_logs_teach: Callable, client: PolicyClient) -> bool:
-    """Logs two short episodes, and prints what is right and what is not."""
-    print("Telling your policy server about 300 logged steps ...")
-    try:
-        status = client.status()
-        if status.state == "starting":
-            print(f"✗ the learner is still starting ({status.why}); check again in some seconds")
-            return False
-        log = a_log(1, (200, 100), status.observation_size, status.action_size)
-        findings = watch_logs(what_logs_teach, client, log)
-    except (PolicyServerError, TimeoutError) as error:
-        print(f"✗ {error}")
-        return False
-    return report(findings, LOG_TOPICS)
-
-
 def check_conclude(conclude: Callable) -> bool:
     """Tries it on invented figures, and prints what is right and what is not."""
     slow = [[min(200.0, 10.0 * i), 100 * i, 0.5 * i] for i in range(1, 60)]
@@ -480,22 +400,6 @@ def check_conclude(conclude: Callable) -> bool:
     }
     print("Two invented runs, A and B: A gets there in fewer episodes, if it does, and more time.")
     return report(watch_conclusion(conclude, curves, logged, 195.0), CONCLUSION_TOPICS)
-
-
-def a_log(seed: int, lengths: tuple[int, ...], size: int, actions: int) -> list[Episode]:
-    """Invented episodes of so many steps."""
-    rng = np.random.default_rng(seed)
-    return [
-        [
-            {
-                "obs": rng.uniform(-1, 1, size).round(4).tolist(),
-                "action": int(rng.integers(actions)),
-                "reward": round(float(rng.normal()), 3),
-            }
-            for _ in range(length)
-        ]
-        for length in lengths
-    ]
 
 
 def _is_number(came, want: float) -> bool:

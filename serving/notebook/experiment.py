@@ -17,10 +17,12 @@ from tqdm.auto import tqdm
 
 from serving.client import GRADING, PolicyClient
 from serving.logs import Episode
+from serving.running_server import wait_until
 
 Curve = list[list[float]]
 FIGURES = Path("figures.json")  # beside the notebook, and handed in with it
 WINDOW = 20  # episodes of a running mean
+SECONDS_FOR_A_LOG = 200.0
 
 
 def play_episode(env: gym.Env, client: PolicyClient) -> tuple[float, int]:
@@ -45,6 +47,16 @@ def replay(client: PolicyClient, episodes: Iterable[Episode]) -> None:
             client.log_action(episode_id, step["obs"], step["action"])
             client.log_returns(episode_id, step["reward"])
         client.end_episode(episode_id, episode[-1]["obs"])
+
+
+def what_a_log_adds(client: PolicyClient, episodes: Iterable[Episode]) -> dict[str, int]:
+    """Replays a log, waits until the server has dealt with it, and returns what that has added to
+    three numbers of its status; nobody else may play meanwhile."""
+    before = client.status()
+    replay(client, episodes)
+    after = wait_until(client, lambda s: s.state == "idle", SECONDS_FOR_A_LOG, "the learner")
+    names = ("logged_steps", "unlearnable_steps", "updates")
+    return {name: getattr(after, name) - getattr(before, name) for name in names}
 
 
 def solved_at(curve: Curve, target: float = 195.0) -> tuple[float, float]:
