@@ -12,12 +12,13 @@ ROOT = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, ROOT)
 # nbgrader starts `alembic` and `jupyter` by name: let it find those of this environment.
 os.environ["PYTHONPATH"] = ROOT + os.pathsep + os.environ.get("PYTHONPATH", "")
-os.environ["NO_POLICY_SERVER_AT_PORT"] = "8900"  # the servers that grade take free ports
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
-from nbgrader.preprocessors import GetGrades  # noqa: E402
+from nbgrader.converters import Autograde  # noqa: E402
+from nbgrader.preprocessors import Execute, GetGrades  # noqa: E402
 
+from serving.examiner.kernel import GradingExecute  # noqa: E402
 from tools.feedback import HideTests  # noqa: E402
 
 c = get_config()  # noqa: F821 - traitlets defines it
@@ -45,6 +46,12 @@ def seconds_for(cell):
 
 c.Execute.timeout_func = seconds_for
 c.Execute.interrupt_on_timeout = True
+
+# Of Autograde only: *Validate* runs in the students' JupyterLab, and grades nobody.
+c.Autograde.autograde_preprocessors = [
+    GradingExecute if preprocessor is Execute else preprocessor
+    for preprocessor in Autograde.class_traits()["autograde_preprocessors"].default()
+]
 
 # Students read what was wrong, not how it was tested.
 c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]

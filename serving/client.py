@@ -55,8 +55,9 @@ TIMEOUT = 60.0  # seconds until a silent server counts as unreachable
 BLOCK_NUMBERS = 20_000  # observation numbers in a block of logged steps
 BLOCK_STEPS = 500
 
-# nbgrader_config.py sets this to the lessons' port: a server that happens to run on the grader's
-# machine is not for the notebooks that are graded there.
+# The environment variable that the grading kernel, and nobody else, has: `serving.examiner.kernel`
+# sets it to the lessons' port. A server that happens to run on the grader's machine is not for the
+# notebooks that are graded there.
 GRADING = "NO_POLICY_SERVER_AT_PORT"
 
 _encode = msgspec.json.encode

@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from serving.client import PolicyClient
+from serving.client import GRADING, PolicyClient
 from serving.evaluation import time_limit
 from serving.exercises.serve_and_learn import Findings, explain, report, watch
 from serving.protocol import PolicyServerError
@@ -34,7 +34,6 @@ MOST_NUMBERS, MOST_ACTIONS, MOST_STEPS = 16, 8, 200
 SECONDS_TO_EXAMINE = 30.0
 RANDOM_EPISODES = 20
 SEEDS = range(500, 506)  # of the episodes that are played again and again
-GRADING = "NO_POLICY_SERVER_AT_PORT"  # set while nbgrader runs a notebook: see nbgrader_config.py
 
 
 @dataclass
