@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 INSTALLED := .venv/installed
+JUPYTER := $(CURDIR)/tools/jupyter
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv lab demo test long-test lessons images bench lock clean
@@ -36,10 +37,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lab: $(INSTALLED) ## open the lessons in JupyterLab
-	@jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lessons \
-	  --ServerApp.terminado_settings='shell_command=bash --rcfile "$(CURDIR)/tools/terminal.sh"' \
-	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solutions and nbgrader's menus too
+	@JUPYTER_CONFIG_PATH="$(if $(INSTRUCTOR),,$(JUPYTER)/students:)$(JUPYTER):$$JUPYTER_CONFIG_PATH" \
+	  jupyter lab --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)

@@ -193,6 +193,58 @@ def test_tensorboard_tile_starts(a_free_port):
         process.wait(20)
 
 
+@pytest.fixture
+def binders_config(tmp_path) -> Path:
+    """What postBuild's lines on JupyterLab write, into a Python environment of their own."""
+    script = (ROOT / "postBuild").read_text()
+    (lines,) = re.findall(r"^# JupyterLab opens.*?\n(config=.*?)\n\n", script, re.M | re.S)
+    python = f"python() {{ echo '{tmp_path}'; }}\n"
+    subprocess.run(["bash", "-euc", python + lines], cwd=ROOT, check=True, timeout=10)
+    return tmp_path / "etc" / "jupyter"
+
+
+def test_binder_opens_what_make_lab_opens(binders_config):
+    """Do postBuild's files and the Makefile's folders say the same to Jupyter and JupyterLab?"""
+    ask = """import json
+from jupyterlab_server.config import get_page_config
+from jupyterlab_server.settings_utils import _get_overrides
+from jupyter_server.serverapp import ServerApp
+app = ServerApp()
+app.load_config_file()
+disabled = sorted(get_page_config([])["disabledExtensions"])
+print(json.dumps([app.config, disabled, _get_overrides("")], default=str, sort_keys=True))"""
+    makes = f"{ROOT}/tools/jupyter/students:{ROOT}/tools/jupyter"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", ask], capture_output=True, text=True, check=True, timeout=60,
+            env={**os.environ, "JUPYTER_CONFIG_PATH": str(path)},
+        ).stdout
+        for path in (binders_config, makes)
+    ]  # fmt: skip
+    assert said[0] == said[1]
+    assert "START.md" in said[0] and "@jupyter/nbgrader:formgrader" in said[0]
+
+
+# -- the start page ---------------------------------------------------------------------------------
+
+
+def test_start_page_names_each_lesson_and_its_time():
+    """Is every lesson one click away, with its own name and the time it says it takes itself?"""
+    hours = {"an hour": "1 hour", "an hour and a half": "1½ hours", "90 minutes": "1½ hours"}
+    expected = {}
+    for path in sorted((ROOT / "lessons").glob("*/*.ipynb")):
+        text = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        (name,) = re.findall(r"^# \d · (.*)$", text, re.M)
+        (time_,) = re.findall(r"^\*About (an hour and a half|an hour|\d+ minutes)\b", text, re.M)
+        expected[str(path.relative_to(ROOT))] = name, hours[time_]
+    rows = re.findall(
+        r"^\| \*\*\d · \[(.*?)\]\((.*?)\)\*\* \|.*?\| (\S+ hours?) \|",
+        (ROOT / "START.md").read_text().replace("\u00a0", " "),
+        re.M,
+    )
+    assert {link: (name, time_) for name, link, time_ in rows} == expected
+
+
 # -- README -----------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,9 @@
 Each function returns the dictionary that
 https://jupyter-server-proxy.readthedocs.io/en/latest/server-process.html describes, and is named
 in pyproject.toml. jupyter-server-proxy puts a free port where `{port}` stands.
+
+They are in the category "Notebook": only there and in "Console" the Launcher shows the icon that
+jupyter-server-proxy gives it. In any other it looks for the icon of a command, which a tile has not.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ def pong() -> dict:
         "launcher_entry": {
             "title": "Pong",
             "icon_path": str(ICONS / "icon_pong.svg"),
-            "category": "Other",
+            "category": "Notebook",
         },
     }
 
@@ -43,6 +46,6 @@ def tensorboard() -> dict:
         "launcher_entry": {
             "title": "TensorBoard",
             "icon_path": str(ICONS / "icon_tensorboard.svg"),
-            "category": "Other",
+            "category": "Notebook",
         },
     }

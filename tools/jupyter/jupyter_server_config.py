@@ -1,0 +1,16 @@
+"""JupyterLab as `make lab` and Binder open it, for everybody.
+
+`students/` adds to it what students should not have in their way.
+"""
+
+from pathlib import Path
+
+c = get_config()  # noqa: F821 - traitlets defines it
+
+KIT = Path(__file__).resolve().parents[2]
+
+c.ServerApp.default_url = c.LabApp.default_url = "/lab/tree/START.md"
+# Terminals open in the kit's folder, whatever folder the file browser shows.
+c.ServerApp.terminado_settings = {
+    "shell_command": ["bash", "--rcfile", str(KIT / "tools" / "terminal.sh")]
+}
