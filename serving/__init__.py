@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from serving.client import PolicyClient
+from serving.notebook.connect import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 
-__all__ = ["ROOT", "PolicyClient"]
+__all__ = ["ROOT", "PolicyClient", "connect"]

@@ -146,6 +146,8 @@ class PolicyClient:
         token = token or os.environ.get("POLICY_SERVER_TOKEN")
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
+        # What to type where nobody answers; `serving.connect` knows better.
+        self.start_with = "python serving/simple_policy_server.py --help"
         self._open: dict[str, _Pending] = {}
         self._local = threading.local()
         self._said = ""
@@ -360,7 +362,7 @@ class PolicyClient:
         except OSError as error:
             raise ServerUnreachable(
                 f"no policy server answers at {self.address} ({error.strerror or error}); start "
-                "one with: python serving/simple_policy_server.py --help"
+                f"one in a terminal with: {self.start_with}"
             ) from None
         # Without it the kernel waits 40 ms for more to send.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -24,9 +24,14 @@ was recorded yet: send the same message again.
 from __future__ import annotations
 
 import math
+import sys
+import traceback
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+
+_HERE = str(Path(__file__).parent)
 
 POLICY_SERVER_PORT = 8900
 WEB_SERVER_PORT = 3000
@@ -53,6 +58,21 @@ class PolicyServerError(Exception):
     """
 
     status = 500
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence, and the line of the reader's own that led to it."""
+        said = [f"{type(self).__name__}: {self}"]
+        own = [
+            frame
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not frame.filename.startswith((_HERE, sys.prefix))
+        ]
+        if own and own[-1].line:
+            place = f"line {own[-1].lineno}"
+            if own[-1].name.isidentifier():
+                place = f"{own[-1].name}(), {place}"
+            said.append(f"    in {place}: {own[-1].line}")
+        return said
 
 
 class InvalidMessage(PolicyServerError, ValueError):
