@@ -10,7 +10,7 @@ import pytest
 from conftest import free_port
 from grading import grade_in_process, reference_answers
 from mutants import Mutant, lines
-from test_client import ACTIONS, SIZE, Served
+from served import ACTIONS, SIZE, Served
 
 from serving import PolicyClient
 from serving.examiner.exam import Exam
