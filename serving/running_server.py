@@ -27,7 +27,8 @@ class RunningServer:
             client = server.client()
 
     Keyword arguments become options of the command line: `updates_per_step=1` is
-    `--updates-per-step=1`. With a `folder`, the server saves to `checkpoint_file` there; without
+    `--updates-per-step=1`. Without a `learner` it acts and records, and never learns: it is up in a
+    quarter of a second, and has nothing to wait for. With a `folder`, the server saves to `checkpoint_file` there; without
     one it uses a folder of its own, and removes it when it ends. It ends when this process does,
     however this process ends.
     """
@@ -38,6 +39,7 @@ class RunningServer:
         action_size: int,
         folder: str | Path | None = None,
         start_timeout: float = 30.0,
+        learner: bool = True,
         **options,
     ):
         self.folder = None if folder is None else Path(folder)
@@ -52,6 +54,7 @@ class RunningServer:
             f"--observation-size={observation_size}",
             f"--action-size={action_size}",
             "--stop-with-stdin",
+            *([] if learner else ["--no-learner"]),
             *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
         ]
         self.lines: deque[str] = deque(maxlen=1000)  # what it printed

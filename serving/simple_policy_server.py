@@ -53,7 +53,7 @@ from serving.policy import untrained
 from serving.protocol import POLICY_SERVER_PORT
 from serving.server.episodes import Episode, EpisodeBook
 from serving.server.http_api import LOOPBACK, PolicyServer, make_app
-from serving.server.supervisor import LearnerSupervisor
+from serving.server.supervisor import LearnerSupervisor, NoLearner
 from serving.settings import RUNS, settings_for
 
 
@@ -83,6 +83,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
         help="'auto' attaches to a running Ray or starts a small one, 'local' always starts one")  # fmt: skip
     add("--quiet", action="store_true", help="print where it listens, and no line per iteration")
+    add("--no-learner", action="store_true",
+        help="act and record, and never learn: to serve a policy as it is, or to check a client")  # fmt: skip
     add("--stop-with-stdin", action="store_true",
         help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 
@@ -271,7 +273,7 @@ def serve(options: argparse.Namespace) -> int:
             counters = meta.counters
             book.env_steps, book.episodes = counters.env_steps, counters.episodes
             book.logged_steps, allowed = counters.logged_steps, settings.allowance
-        learner = LearnerSupervisor(
+        learner = (NoLearner if options.no_learner else LearnerSupervisor)(
             Configure(
                 session=uuid.uuid4().hex,
                 run=options.run,
@@ -293,9 +295,10 @@ def serve(options: argparse.Namespace) -> int:
             learner.counters = counters
         learner.start()
         server = PolicyServer(book, learner, settings.seed)
-        greet(options, listener, policy.version if restore else None, log_dir, scratch is None)
+        keeps = scratch is None and not options.no_learner
+        greet(options, listener, policy.version if restore else None, log_dir, keeps)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(options, server, listener, episode_log, keeps=scratch is None))
+            return runner.run(_serve(options, server, listener, episode_log, keeps))
     finally:
         listener.close()
         if episode_log:

@@ -360,3 +360,30 @@ class LearnerSupervisor:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+class NoLearner(LearnerSupervisor):
+    """For a server that acts and records, and never learns: there is no process, and nobody waits."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._phase, self.why = "serving", ""
+
+    def start(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        while True:
+            self.book.take_experience()
+            await asyncio.sleep(FEED_INTERVAL)
+
+    def may_act(self, at_leisure: bool = False) -> bool:
+        return True
+
+    @property
+    def state(self) -> str:
+        return "idle"
+
+    @property
+    def steps_waiting(self) -> int:
+        return 0
