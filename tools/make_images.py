@@ -475,6 +475,124 @@ def comparison() -> Picture:
     return p
 
 
+def logs() -> Picture:
+    """Why who learns from a log can become better than those who wrote it."""
+    p = Picture(61)
+    p.panel(1.5, 32, 97, 27.5, GREY, "What three players did, game by game")
+    p.panel(1.5, 1.5, 97, 27, BLUE, "What DQN makes of it")
+    first, second, third = 27, 56, 84  # where the two situations and the endings stand
+
+    def situation(x, y, name, words, colour):
+        p.circle(x, y, 2.6, colour)
+        p.text(x, y, name, 9.5, weight="bold")
+        p.text(x, y - 4, words, 7.6, GREY, va="top")
+
+    def ending(y, reward, words, colour):
+        p.box(third - 3.2, y - 2, 6.4, 4, reward, colour, 9, weight="bold")
+        p.text(third + 4.2, y, words, 7.8, AS_WORDS.get(colour, colour), ha="left")
+
+    # Above: lanes, one for each game of the log.
+    for y, who, colour in (
+        (52.2, "careless", ORANGE),
+        (45, "clumsy", PURPLE),
+        (37.8, "fair", GREEN),
+    ):
+        p.text(3.4, y, who, 8.8, colour, ha="left", weight="bold")
+    p.circle(first, 52.2, 1.9, ORANGE)
+    p.text(first, 52.2, "$s_1$", 8.8)
+    p.circle(first, 45, 1.9, PURPLE)
+    p.text(first, 45, "$s_1$", 8.8)
+    p.circle(second, 52.2, 1.9, ORANGE)
+    p.text(second, 52.2, "$s_2$", 8.8)
+    p.circle(second, 37.8, 1.9, GREEN)
+    p.text(second, 37.8, "$s_2$", 8.8)
+    p.arrow((first + 2.4, 52.2), (second - 2.4, 52.2), ORANGE, width=2)
+    p.text((first + second) / 2, 53.9, "walks down", 7.8)
+    p.arrow((second + 2.4, 52.2), (third - 3.6, 52.2), ORANGE, width=2)
+    p.text((second + third) / 2, 53.9, "stops half-way", 7.8)
+    p.arrow((first + 2.4, 45), (third - 3.6, 45), PURPLE, width=2)
+    p.text((first + second) / 2, 46.7, "stays", 7.8)
+    p.arrow((12, 37.8), (second - 2.4, 37.8), GREEN, width=2)
+    p.text((first + second) / 2, 39.5, "came from elsewhere", 7.8)
+    p.arrow((second + 2.4, 37.8), (third - 3.6, 37.8), GREEN, width=2)
+    p.text((second + third) / 2, 39.5, "walks on", 7.8)
+    for y, reward, words, colour in (
+        (52.2, "\u22121", "misses", ORANGE), (45, "\u22121", "misses", PURPLE),
+        (37.8, "+1", "scores", GREEN),
+    ):  # fmt: skip
+        ending(y, reward, words, colour)
+
+    # Between: it is the same situation, whoever was in it.
+    p.arrow((first, 32), (first, 21.4), BLUE, style=(0, (2.5, 1.5)))
+    p.arrow((second, 32), (second, 21.4), BLUE, style=(0, (2.5, 1.5)))
+    p.text((first + second) / 2, 30.2, "the same situations for all", 8, BLUE)
+
+    # Below: values of what was tried, and the way that takes the best of each.
+    situation(first, 17.6, "$s_1$", "the ball comes\nfar below", BLUE)
+    situation(second, 17.6, "$s_2$", "half-way there", BLUE)
+    ending(17.6, "+1", "scores", BLUE)
+    p.arrow((first + 3.2, 17.6), (second - 3.2, 17.6), BLUE, width=3)
+    p.text((first + second) / 2, 19.7, "walk down", 8.2, weight="bold")
+    p.arrow((second + 3.2, 17.6), (third - 3.8, 17.6), BLUE, width=3)
+    p.text((second + third) / 2, 19.7, "walk on", 8.2, weight="bold")
+    p.text((first + second) / 2, 14, "$Q(s_1,$ down$)$ is high,\nas $s_2$ is worth much", 7.8)
+    p.text((second + third) / 2, 14.8, "$Q(s_2,$ on$) \\approx 1$", 7.8)
+    p.text(
+        50, 5,
+        "Nobody played this game from beginning to end. What an action leads to is the same whoever "
+        "chose it,\nso the best of each game can be put together: the first half of one, the second "
+        "half of another.",
+        8, GREY,
+    )  # fmt: skip
+    return p
+
+
+def environment() -> Picture:
+    """One step of an environment, and the two places where an environment can be."""
+    p = Picture(64)
+    p.text(3, 61.2, "One step", 9.5, weight="bold", ha="left")
+    p.box(12, 46.6, 22, 11, colour=BLUE)
+    p.text(23, 53.8, "policy", 9.5, weight="bold")
+    p.text(23, 50, "what to do?", 7.8, GREY)
+    p.box(66, 46.6, 22, 11, colour=GREEN)
+    p.text(77, 53.8, "environment", 9.5, weight="bold")
+    p.text(77, 50, "reset(), step(action)", 7.6, GREY, family="DejaVu Sans Mono")
+    p.arrow((34.4, 54.2), (65.6, 54.2), BLUE, width=2)
+    p.text(50, 56, "action, of Discrete(k)", 7.8, BLUE)
+    p.arrow((65.6, 50.4), (34.4, 50.4), GREEN, width=2)
+    p.text(50, 47.2, "observation, of Box\nreward \u00b7 terminated \u00b7 truncated", 7.8, GREEN)
+
+    p.panel(1.5, 1.5, 40, 40, ORANGE, "Inside: RLlib plays by itself")
+    p.text(21.5, 34.4, "one program, your notebook", 7.8, GREY)
+    p.box(5, 21, 33, 10.6, colour=ORANGE)
+    p.text(21.5, 28.6, "algo.train()", 9, family="DejaVu Sans Mono", weight="bold")
+    p.text(21.5, 24.4, "plays 1,000 steps, learns, again", 7.8, GREY)
+    p.box(11, 6.4, 21, 7.6, "MyEnv", GREEN, 9.5, weight="bold")
+    p.arrow((17.6, 20.6), (17.6, 14.4), ORANGE, width=2)
+    p.arrow((25.4, 14.4), (25.4, 20.6), GREEN, width=2)
+    p.text(16.4, 17.5, "step", 7.8, ORANGE, ha="right")
+    p.text(26.6, 17.5, "answer", 7.8, GREEN, ha="left")
+    p.text(21.5, 3.9, "waits for the learner: right for simulations", 7.6, GREY)
+
+    p.panel(46.5, 1.5, 52, 40, BLUE, "Outside: it asks a policy server")
+    p.text(72.5, 34.4, "any place, any language, its own clock", 7.8, GREY)
+    p.box(49.5, 15.6, 15.5, 16, colour=GREEN)
+    p.text(57.2, 27, "MyEnv", 9.5, weight="bold")
+    p.text(57.2, 21.2, "and your loop,\nrun_one_\nepisode", 7.6, GREY)
+    p.box(79.5, 15.6, 16.5, 16, colour=BLUE)
+    p.text(87.7, 28.2, "policy server", 8.4, weight="bold")
+    p.text(87.7, 24.2, "acts at once", 7.6, GREY)
+    p.line((81, 21.9), (94.5, 21.9), colour=pale(BLUE, 0.5))
+    p.text(87.7, 18.7, "learner (RLlib)", 7.8, ORANGE)
+    p.arrow((65.4, 27.6), (79.1, 27.6), GREEN, width=2)
+    p.text(72.2, 30.4, "observation,\nreward", 7.6, GREEN)
+    p.arrow((79.1, 19.6), (65.4, 19.6), BLUE, width=2)
+    p.text(72.2, 21.6, "action", 7.8, BLUE)
+    p.text(72.2, 11.6, "over HTTP, at most one request a step", 7.8, GREY)
+    p.text(72.5, 3.9, "comes when it needs an answer: right for the rest of the world", 7.6, GREY)
+    return p
+
+
 PICTURES: dict[str, Callable[[], Picture]] = {
     "dqn": dqn,
     "client_server": client_server,
@@ -483,6 +601,8 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "pong_servers": pong_servers,
     "learning": learning,
     "comparison": comparison,
+    "logs": logs,
+    "environment": environment,
 }
 
 

@@ -6,6 +6,7 @@ whole games are evaluated, and that somebody has to start the right server first
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,6 +227,57 @@ class ShortGame(gym.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         terminated = terminated or sum(info["score"]) >= self._points
         return observation, reward, terminated, truncated and not terminated, info
+
+
+class DrawnGames(gym.Env):
+    """Looks like Pong, and what happens is drawn, whatever the paddle does: a policy that knows
+    nothing meets points of both sides here, and games of any length.
+
+    lengths
+        steps of the games, one after the other, and again from the beginning
+    endings
+        of these games: "terminated", "truncated", or "both", as when the last point falls in the
+        very step in which the time is up
+    chances
+        of each of `EVENTS` at a step
+    """
+
+    EVENTS = ("", "left hits", "right hits", "left scores", "right scores")
+    PAYS = (0.0, 0.0, 0.1, -1.0, 1.0)
+    observation_space, action_space = PongEnv().observation_space, PongEnv().action_space
+
+    def __init__(
+        self,
+        seed: int,
+        lengths: tuple[int, ...],
+        endings: tuple[str, ...] = ("terminated", "truncated"),
+        chances: tuple[float, ...] = (0.3, 0.1, 0.2, 0.25, 0.15),
+    ):
+        self._rng = np.random.default_rng(seed)
+        self._games = zip(itertools.cycle(lengths), itertools.cycle(endings))
+        self._chances = chances
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self._left, self._ending = next(self._games)
+        self._score = [0, 0]
+        return self._look(), {"event": "", "score": (0, 0)}
+
+    def step(self, action):
+        self._left -= 1
+        event = int(self._rng.choice(len(self.EVENTS), p=self._chances))
+        name = self.EVENTS[event]
+        if name.endswith("scores"):
+            self._score[name == "right scores"] += 1
+        terminated = not self._left and self._ending != "truncated"
+        truncated = not self._left and self._ending != "terminated"
+        info = {"event": name, "score": tuple(self._score)}
+        return self._look(), self.PAYS[event], terminated, truncated, info
+
+    def _look(self) -> np.ndarray:
+        return self._rng.uniform(-1, 1, OBSERVATION_SIZE).astype(np.float32)
+
+
+NOBODY_SCORES = (0.5, 0.25, 0.25, 0.0, 0.0)  # chances
 
 
 # -- what the lesson shows --------------------------------------------------------------------------
