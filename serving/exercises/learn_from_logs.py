@@ -6,6 +6,8 @@ of them (its transcripts). A finding says what was expected, what was seen, and 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 from serving.client import PolicyClient
 from serving.evaluation import evaluate, frozen_policy, time_limit
 from serving.examiner.exam import Exam
-from serving.exercises.serve_and_learn import Findings, report
+from serving.exercises.serve_and_learn import Findings, explain, report
 from serving.logs import Episode, read_log
 from serving.pong import PongEnv
 from serving.protocol import PolicyServerError, Rejection, Transcript
@@ -26,6 +28,7 @@ TOPICS = {
     "endings": "an episode begins and ends where one of the log does",
     "result": "the function returns how many steps there were",
 }
+WEIGHT_TOPICS = {"weights": "it is the product of the ratios pi / mu, of all steps"}
 SECONDS_FOR_A_REPLAY = 60.0
 
 
@@ -77,7 +80,7 @@ def compare(
         for number, (episode, transcript) in enumerate(zip(episodes, seen)):
             _compare_steps(findings, number, episode, transcript)
             _compare_rewards(findings, number, episode, transcript)
-            _compare_ending(findings, number, transcript)
+            _compare_ending(findings, number, episode, transcript)
             if findings:
                 break
         ended_again = [r for r in rejected if r.call == "end_episode" and r.status == 409]
@@ -154,15 +157,95 @@ def _compare_rewards(
     findings.add("rewards", f"{start}: {hint}")
 
 
-def _compare_ending(findings: Findings, number: int, transcript: Transcript) -> None:
+def _compare_ending(
+    findings: Findings, number: int, episode: Episode, transcript: Transcript
+) -> None:
+    cut_short = bool(episode[-1].get("truncated", False))
     if transcript.ending is None:
         findings.add("endings", f"episode {number} was never ended: call end_episode() at its end")
-    elif transcript.ending != "terminated":
+    elif cut_short and transcript.ending != "truncated":
         findings.add(
             "endings",
-            f"episode {number} was ended as {transcript.ending}, and the game was over: it "
-            "terminated",
+            f'episode {number} was only cut short (its last step has "truncated": true), and the '
+            'server was told that it terminated: end_episode(..., truncated=step.get("truncated", '
+            "False)) of the last step",
         )
+    elif not cut_short and transcript.ending != "terminated":
+        findings.add(
+            "endings",
+            f"episode {number} was ended as {transcript.ending}, and it terminated: no step of it "
+            'has "truncated"',
+        )
+
+
+# -- importance weights ----------------------------------------------------------------------------
+
+
+def watch_weights(importance_weight: Callable, cases: list[tuple[list, list]]) -> Findings:
+    """Compares the function's answers with products of ratios; topic `weights`."""
+    findings = Findings()
+    for pi, mu in cases:
+        expected = math.prod(p / q for p, q in zip(pi, mu))
+        for kind in (list, np.array):
+            ours, theirs = kind(pi), kind(mu)
+            call = f"importance_weight({_numbers(pi)}, {_numbers(mu)})"
+            try:
+                # A zero is nothing to be warned of; whoever takes logarithms meets infinity.
+                with time_limit(10, call), np.errstate(all="ignore"):
+                    answer = importance_weight(ours, theirs)
+                right = math.isclose(float(answer), expected, rel_tol=1e-6, abs_tol=1e-12)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+                said = explain(error, call if len(pi) < 9 else "importance_weight")
+                findings.add("weights", f"{said}{' (given arrays)' if kind is np.array else ''}")
+                return findings
+            if not right:
+                findings.add("weights", _explain_weight(call, answer, expected, pi, mu))
+                return findings
+            if list(ours) != pi or list(theirs) != mu:
+                findings.add("weights", "importance_weight changed the sequences it was given")
+                return findings
+    return findings
+
+
+def _explain_weight(call: str, answer, expected: float, pi: list, mu: list) -> str:
+    ratios = [p / q for p, q in zip(pi, mu)]
+    hints = {
+        "that is mu / pi: how much likelier the log's players were": lambda: math.prod(
+            q / p for p, q in zip(pi, mu)
+        ),
+        "that is the sum of the ratios; multiply them": lambda: sum(ratios),
+        "that is the mean of the ratios; multiply them": lambda: sum(ratios) / len(ratios),
+        "that is the ratio of one step; the whole episode counts": lambda: ratios[-1],
+        "that is the first ratio: does the function return inside its loop?": lambda: ratios[0],
+        "that is the product of pi alone": lambda: math.prod(pi),
+        "that is the logarithm of the weight": lambda: sum(map(math.log, ratios)),
+    }
+    for hint, wrong in hints.items():
+        with contextlib.suppress(ArithmeticError, IndexError, TypeError, ValueError):
+            if math.isclose(float(answer), wrong(), rel_tol=1e-6):
+                return f"{call} is {answer!r}, expected {expected:.6g}: {hint}"
+    return f"{call} is {answer!r}, expected {expected:.6g}"
+
+
+def _numbers(sequence: list) -> str:
+    return f"{sequence}" if len(sequence) < 9 else f"[{len(sequence)} numbers]"
+
+
+# -- what the lesson shows -------------------------------------------------------------------------
+
+WEIGHTS = [
+    ([0.9, 0.2], [0.3, 0.4]),
+    ([0.25], [0.5]),
+    ([], []),
+    ([0.5, 0.0, 1.0], [0.5, 0.25, 0.5]),
+    ([0.2, 0.9, 0.6] * 40, [0.4, 0.3, 0.6] * 40),
+]
+
+
+def check_importance_weight(importance_weight: Callable) -> bool:
+    """Tries it on a few episodes, and prints what is right and what is not."""
+    print("Episodes of 2, 1, 0, 3 and 120 steps ...")
+    return report(watch_weights(importance_weight, WEIGHTS), WEIGHT_TOPICS)
 
 
 def check_replay(replay: Callable, episodes: list[Episode], client: PolicyClient) -> bool:
