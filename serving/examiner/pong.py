@@ -7,32 +7,27 @@ exam.require("calls")
 
 from __future__ import annotations
 
-import shlex
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
 from serving.evaluation import RecordingEnv
-from serving.examiner.exam import Exam, end
+from serving.examiner.exam import Exam
 from serving.exercises.pong import (
     PLAY_GAME,
     SERVER_TOPICS,
     SHARE_TOPICS,
     TRAIN_TOPICS,
     ShortGame,
-    inspect_server,
     points,
+    try_command,
     watch_share,
     watch_train,
 )
 from serving.exercises.serve_and_learn import Findings, watch
 from serving.policy import Policy
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
-from serving.protocol import PolicyServerError
-from serving.running_server import SCRIPT, RunningServer
 
 STEPS_TO_TRAIN = 250  # a few short games
 STEPS_A_LESSON = 1_000  # between two looks at the policy
@@ -57,18 +52,7 @@ class PongExam(Exam):
         """Raises AssertionError unless the command in this variable starts a server for Pong."""
         command = self.namespace.get(name)
         assert isinstance(command, str), f"there is no command {name} in this notebook"
-        with tempfile.TemporaryDirectory(prefix="policy-server-") as folder:
-            server = CommandedServer(command, Path(folder))
-            try:
-                status = server.start().client().status()
-            except (RuntimeError, PolicyServerError):
-                said = server.lines[-1] if server.lines else "nothing"
-                raise AssertionError(
-                    f"your command does not start a policy server; it said: {said}"
-                ) from None
-            finally:
-                end(server)
-        findings = inspect_server(status)
+        findings = try_command(command)
         for topic in SERVER_TOPICS:
             self.require_none(findings, topic, SERVER_TOPICS)
 
@@ -131,24 +115,3 @@ class PongExam(Exam):
             return watch_train(
                 self.function("train"), self.make_short_env(), self.client, STEPS_TO_TRAIN
             )
-
-
-class CommandedServer(RunningServer):
-    """The policy server that a command line starts, on a free port and in a folder of its own.
-
-    Raises AssertionError if that is no command that starts one.
-    """
-
-    def __init__(self, command: str, folder: Path):
-        super().__init__(OBSERVATION_SIZE, ACTION_SIZE)
-        try:
-            words = shlex.split(command)
-        except ValueError as error:
-            raise AssertionError(f"{command!r} is no command: {error}") from None
-        assert (
-            len(words) > 1
-            and Path(words[0]).name.startswith("python")
-            and words[1].endswith(f"serving/{SCRIPT.name}")
-        ), f"the command is {command!r}, expected python serving/{SCRIPT.name} and its options"
-        self.folder = folder
-        self.command[2:] = [*words[2:], "--port=0", "--stop-with-stdin"]

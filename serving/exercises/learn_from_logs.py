@@ -16,9 +16,11 @@ import numpy as np
 from serving.client import PolicyClient
 from serving.evaluation import evaluate, frozen_policy, time_limit
 from serving.examiner.exam import Exam
-from serving.exercises.serve_and_learn import Findings, explain, report
+from serving.exercises.serve_and_learn import Findings, explain
+from serving.exercises.visible import a_server_for, require, require_all, show
 from serving.logs import Episode, read_log
 from serving.pong import PongEnv
+from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
 from serving.protocol import PolicyServerError, Rejection, Transcript
 from serving.running_server import wait_until
 
@@ -233,6 +235,7 @@ def _numbers(sequence: list) -> str:
 
 # -- what the lesson shows -------------------------------------------------------------------------
 
+SMALL_LOG = Path(__file__).parents[1] / "data_small.gz"
 WEIGHTS = [
     ([0.9, 0.2], [0.3, 0.4]),
     ([0.25], [0.5]),
@@ -242,20 +245,46 @@ WEIGHTS = [
 ]
 
 
+def check_replay(replay: Callable) -> bool:
+    """Replays a few episodes into a server of its own, and prints what is right and what is not."""
+    says = "Replaying five episodes into a policy server of this check's own, two of them cut short ..."
+    return show(lambda: _of_replay(replay), TOPICS, says)
+
+
 def check_importance_weight(importance_weight: Callable) -> bool:
     """Tries it on a few episodes, and prints what is right and what is not."""
-    print("Episodes of 2, 1, 0, 3 and 120 steps ...")
-    return report(watch_weights(importance_weight, WEIGHTS), WEIGHT_TOPICS)
+    says = "Episodes of 2, 1, 0, 3 and 120 steps ..."
+    return show(lambda: watch_weights(importance_weight, WEIGHTS), WEIGHT_TOPICS, says)
 
 
-def check_replay(replay: Callable, episodes: list[Episode], client: PolicyClient) -> bool:
-    """Lets the function replay the episodes and prints what is right and what is not."""
-    print(f"Replaying {len(episodes)} episodes ...")
-    try:
-        return report(watch_replay(replay, episodes, client), TOPICS)
-    except PolicyServerError as error:
-        print(f"✗ {error}")
-        return False
+def require_replay(replay: Callable, topic: str) -> None:
+    """Raises AssertionError with what is wrong about `topic`, one of TOPICS."""
+    require(lambda: _of_replay(replay), topic, TOPICS)
+
+
+def require_replay_right(replay: Callable) -> None:
+    """Raises AssertionError with anything that is wrong about replay."""
+    require_all(lambda: _of_replay(replay), TOPICS)
+
+
+def require_importance_weight(importance_weight: Callable) -> None:
+    """Raises AssertionError with what is wrong about the weights."""
+    require_all(lambda: watch_weights(importance_weight, WEIGHTS), WEIGHT_TOPICS)
+
+
+def _of_replay(replay: Callable) -> Findings:
+    with a_server_for(replay, OBSERVATION_SIZE, ACTION_SIZE) as client:
+        return watch_replay(replay, some_episodes(), client)
+
+
+def some_episodes() -> list[Episode]:
+    """Of the small log: a whole game, and parts of it, two of which are marked as cut short."""
+    game, other, *_ = read_log(SMALL_LOG)
+    return [other[:7], _cut_short(game[:40]), game, game[90:91], _cut_short(other[30:31])]
+
+
+def _cut_short(steps: Episode) -> Episode:
+    return [*steps[:-1], {**steps[-1], "truncated": True}]
 
 
 class ReplayExam(Exam):

@@ -7,6 +7,8 @@ whole games are evaluated, and that somebody has to start the right server first
 from __future__ import annotations
 
 import itertools
+import shlex
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,8 +30,10 @@ from serving.exercises.serve_and_learn import (
     share_an_observation,
     watch,
 )
+from serving.exercises.visible import a_server_for, require, require_all, show
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
 from serving.protocol import PolicyServerError, Status, Transcript
+from serving.running_server import SCRIPT, RunningServer
 
 SERVER_TOPICS = {
     "sizes": "it takes observations and gives actions of Pong's sizes",
@@ -91,6 +95,61 @@ def inspect_server(status: Status) -> Findings:
             "when it stops, or overwrites what belongs to another game",
         )
     return findings
+
+
+def try_command(command) -> Findings:
+    """Starts what this command line starts, on a free port, and inspects it."""
+    findings = Findings()
+    try:
+        with tempfile.TemporaryDirectory(prefix="policy-server-") as folder:
+            server = CommandedServer(command, Path(folder))
+            try:
+                return inspect_server(server.start().client().status())
+            finally:
+                server.end()
+    except NoCommand as error:
+        said = str(error)
+    except (RuntimeError, PolicyServerError):
+        last = server.lines[-1] if server.lines else "nothing"
+        said = f"your command does not start a policy server; it said: {last}"
+    for topic in SERVER_TOPICS:
+        findings.add(topic, said)
+    return findings
+
+
+class NoCommand(ValueError):
+    """This is no command line that starts a policy server."""
+
+
+class CommandedServer(RunningServer):
+    """The policy server that a command line starts, on a free port and in a folder of its own.
+
+    Raises NoCommand if that is no command that starts one.
+    """
+
+    def __init__(self, command, folder: Path):
+        super().__init__(OBSERVATION_SIZE, ACTION_SIZE)
+        try:
+            words = shlex.split(command.replace("\\\n", " "))
+        except (AttributeError, ValueError) as error:
+            raise NoCommand(f"{command!r} is no command: {error}") from None
+        if not (
+            len(words) > 1
+            and Path(words[0]).name.startswith("python")
+            and words[1].endswith(f"serving/{SCRIPT.name}")
+        ):
+            raise NoCommand(
+                f"the command is {command!r}, expected python serving/{SCRIPT.name} and its options"
+            )
+        self.folder = folder
+        self.command[2:] = [*words[2:], "--port=0", "--stop-with-stdin"]
+
+    def end(self) -> None:
+        """Ends it without waiting for its learner: nothing needs to be kept."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.terminate()
+        self.stop()
 
 
 # -- games ------------------------------------------------------------------------------------------
@@ -298,33 +357,100 @@ def check_server(client: PolicyClient) -> bool:
     return right
 
 
-def check_play_game(play_game: Callable, client: PolicyClient) -> bool:
-    """Plays a short game of Pong and prints what is right and what is not."""
-    print("Playing to the first point ...")
-    return _checked(
-        lambda: watch(play_game, _short_game(), client, others_play=True, task=PLAY_GAME),
-        PLAY_GAME.topics,
+def examine_play_game(play_game: Callable, client: PolicyClient, longest: int = 700) -> Findings:
+    """Games of all lengths and endings, with and without training; topics are those of PLAY_GAME.
+
+    longest: steps of a game in which the policy survives."""
+    endings = ("terminated", "truncated", "both")
+    for env, games, arguments in (
+        (_short_game(), 1, {}),
+        (DrawnGames(1, (9, 1, 14), endings), 3, {}),
+        (DrawnGames(2, (12, 5), ("truncated", "terminated")), 2, {"training_enabled": False}),
+        (DrawnGames(3, (longest,), ("truncated",)), 1, {"training_enabled": False}),
+    ):
+        findings = watch(play_game, env, client, games, task=PLAY_GAME, **arguments)
+        if findings:
+            break
+    return findings
+
+
+def examine_share(share_of_points: Callable, client: PolicyClient) -> Findings:
+    """Games in which both sides score, in which nobody does, and real ones; topics are
+    SHARE_TOPICS."""
+    for env, games in (
+        (DrawnGames(4, (21, 6, 40, 11)), 4),
+        (DrawnGames(5, (8, 3), chances=NOBODY_SCORES), 2),
+        (_short_game(), 2),
+    ):
+        findings = watch_share(share_of_points, env, client, games)
+        if findings:
+            break
+    return findings
+
+
+def examine_train(train: Callable, client: PolicyClient) -> Findings:
+    """Training that ends with a game exactly, within a game, and with the first one; topics are
+    TRAIN_TOPICS."""
+    for lengths, steps in (((10,), 30), ((17, 5, 23), 40), ((30,), 7)):
+        findings = watch_train(train, DrawnGames(6, lengths), client, steps)
+        if findings:
+            break
+    return findings
+
+
+def check_play_game(play_game: Callable) -> bool:
+    """Plays a few games against a server of its own, and prints what is right and what is not."""
+    says = (
+        "Playing seven games, short and long ones, against a policy server of this check's own ..."
     )
+    return show(lambda: _of_play_game(play_game), PLAY_GAME.topics, says)
 
 
-def check_share_of_points(share_of_points: Callable, client: PolicyClient) -> bool:
-    """Evaluates three short games and prints what is right and what is not."""
-    print("Evaluating three short games ...")
-    return _checked(lambda: watch_share(share_of_points, _short_game(), client, 3), SHARE_TOPICS)
+def check_share_of_points(share_of_points: Callable) -> bool:
+    """The same for a function that evaluates."""
+    says = "Evaluating eight short games, against a policy server of this check's own ..."
+    return show(lambda: _of_share(share_of_points), SHARE_TOPICS, says)
 
 
-def check_train(train: Callable, client: PolicyClient) -> bool:
-    """Trains for 100 steps and prints what is right and what is not."""
-    print("Training for 100 steps ...")
-    return _checked(lambda: watch_train(train, _short_game(), client, 100), TRAIN_TOPICS)
+def check_train(train: Callable) -> bool:
+    """The same for a function that trains."""
+    says = "Training for 30, 40 and 7 steps, with a policy server of this check's own ..."
+    return show(lambda: _of_train(train), TRAIN_TOPICS, says)
 
 
-def _checked(find: Callable[[], Findings], topics: dict[str, str]) -> bool:
-    try:
-        return report(find(), topics)
-    except PolicyServerError as error:
-        print(f"✗ {error}")
-        return False
+def require_server(command) -> None:
+    """Raises AssertionError unless the command starts a server for Pong."""
+    require_all(lambda: try_command(command), SERVER_TOPICS)
+
+
+def require_play_game(play_game: Callable, topic: str) -> None:
+    """Raises AssertionError with what is wrong about `topic`, one of PLAY_GAME's."""
+    require(lambda: _of_play_game(play_game), topic, PLAY_GAME.topics)
+
+
+def require_share(share_of_points: Callable, topic: str) -> None:
+    """Raises AssertionError with what is wrong about `topic`, one of SHARE_TOPICS."""
+    require(lambda: _of_share(share_of_points), topic, SHARE_TOPICS)
+
+
+def require_train(train: Callable) -> None:
+    """Raises AssertionError with what is wrong about `train`."""
+    require_all(lambda: _of_train(train), TRAIN_TOPICS)
+
+
+def _of_play_game(play_game: Callable) -> Findings:
+    with a_server_for(play_game, OBSERVATION_SIZE, ACTION_SIZE) as client:
+        return examine_play_game(play_game, client)
+
+
+def _of_share(share_of_points: Callable) -> Findings:
+    with a_server_for(share_of_points, OBSERVATION_SIZE, ACTION_SIZE) as client:
+        return examine_share(share_of_points, client)
+
+
+def _of_train(train: Callable) -> Findings:
+    with a_server_for(train, OBSERVATION_SIZE, ACTION_SIZE) as client:
+        return examine_train(train, client)
 
 
 def _short_game() -> gym.Env:

@@ -329,18 +329,17 @@ def test_an_answer_that_fails_is_told_how(served):
         assert findings.of(topic) == ["replay raised NotImplementedError: your own code"]
 
 
-def test_what_a_lesson_shows(served, reference, capsys):
-    """Does the check print a line per topic, and what to change?"""
-    served.begin_anew()
-    client = PolicyClient(served.address, quiet=True)
-    namespace = {"client": client}
+def test_what_a_lesson_shows(reference, capsys):
+    """Does the check print a line per topic, and what to change, and is there a long episode in it?"""
+    namespace = {}
     exec(reference["replay"], namespace)
-    assert check_replay(namespace["replay"], a_log()[:2], client)
+    assert check_replay(namespace["replay"])
     assert capsys.readouterr().out.count("✓") == len(TOPICS)
-    assert not check_replay(lambda episodes: None, a_log()[:2], client)
+    assert not check_replay(lambda episodes: None)
     said = capsys.readouterr().out
     assert "✗ the function returns how many steps there were" in said
-    assert "replay returned None, expected 43" in said
+    assert "replay returned None, expected" in said
+    assert "client" not in namespace
 
 
 def test_the_lesson_grades_itself(ray_cluster, reference):

@@ -1,0 +1,90 @@
+"""What a student sees of a verdict: check cells, and the visible part of graded cells.
+
+Both let the student's function play against a policy server of their own, so that the student's
+server never notices. While somebody grades, the grader asks by itself, and nothing here runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from serving.client import GRADING, PolicyClient
+from serving.exercises.serve_and_learn import Findings, report
+from serving.protocol import PolicyServerError
+from serving.running_server import RunningServer
+
+EXAMINER = "EXAMINER"  # set in the kernel that an examiner questions
+
+
+def is_graded() -> bool:
+    """Whether this kernel is a grader's."""
+    return any(os.environ.get(name) for name in (EXAMINER, GRADING))
+
+
+def namespace_of(function: Callable) -> dict:
+    """The globals that the function sees: those of the notebook it was written in."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    return getattr(function, "__globals__", vars(sys.modules["__main__"]))
+
+
+@contextlib.contextmanager
+def playing_against(function: Callable, client: PolicyClient) -> Iterator[None]:
+    """While the block runs, the variable `client` of the function's notebook is this one."""
+    namespace, missing = namespace_of(function), object()
+    before = namespace.get("client", missing)
+    namespace["client"] = client
+    try:
+        yield
+    finally:
+        if before is missing:
+            namespace.pop("client", None)
+        else:
+            namespace["client"] = before
+
+
+@contextlib.contextmanager
+def a_server_for(
+    function: Callable, observation_size: int, action_size: int, **options
+) -> Iterator[PolicyClient]:
+    """A fresh policy server that the function plays against in the block, and that is gone then."""
+    with RunningServer(observation_size, action_size, **options) as server:
+        client = server.client()
+        with playing_against(function, client):
+            yield client
+
+
+def show(find: Callable[[], Findings], topics: dict[str, str], says: str) -> bool:
+    """A check cell: prints what is being done, what is right, and what is not."""
+    if is_graded():
+        print("Whoever grades this looks by themselves.")
+        return False
+    print(says)
+    try:
+        return report(find(), topics)
+    except (PolicyServerError, RuntimeError) as error:
+        print(f"✗ {error}")
+        return False
+
+
+def require(find: Callable[[], Findings], topic: str, topics: dict[str, str]) -> None:
+    """A graded cell: raises AssertionError with the first finding about the topic."""
+    if is_graded():
+        return
+    findings = find()
+    assert not findings.of(topic), f"{topics[topic]}: {findings.of(topic)[0]}"
+
+
+def require_all(find: Callable[[], Findings], topics: dict[str, str]) -> None:
+    """A graded cell about all topics: raises AssertionError with the first finding."""
+    if is_graded():
+        return
+    findings = find()
+    for topic, meaning in topics.items():
+        assert not findings.of(topic), f"{meaning}: {findings.of(topic)[0]}"
