@@ -18,7 +18,9 @@ from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
 from nbgrader.converters import Autograde  # noqa: E402
 from nbgrader.preprocessors import Execute, GetGrades  # noqa: E402
 
+from serving.client import GRADING  # noqa: E402
 from serving.examiner.kernel import GradingExecute  # noqa: E402
+from serving.protocol import POLICY_SERVER_PORT  # noqa: E402
 from tools.feedback import HideTests  # noqa: E402
 
 c = get_config()  # noqa: F821 - traitlets defines it
@@ -46,6 +48,12 @@ def seconds_for(cell):
 
 c.Execute.timeout_func = seconds_for
 c.Execute.interrupt_on_timeout = True
+
+# The kernel of *Validate* runs all cells of a student's notebook, beside the student's own server: it
+# is told to leave that alone. (nbgrader tells it by NBGRADER_VALIDATING, too, which after an accident
+# stays behind in Jupyter's environment, and then every kernel would take itself for a validator's.)
+TELL_THE_KERNEL = f'__import__("os").environ["{GRADING}"] = "{POLICY_SERVER_PORT}"'
+c.Execute.extra_arguments = [f"--IPKernelApp.exec_lines={TELL_THE_KERNEL}"]
 
 # Of Autograde only: *Validate* runs in the students' JupyterLab, and grades nobody.
 c.Autograde.autograde_preprocessors = [

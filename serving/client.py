@@ -55,9 +55,9 @@ TIMEOUT = 60.0  # seconds until a silent server counts as unreachable
 BLOCK_NUMBERS = 20_000  # observation numbers in a block of logged steps
 BLOCK_STEPS = 500
 
-# The environment variable that the grading kernel, and nobody else, has: `serving.examiner.kernel`
-# sets it to the lessons' port. A server that happens to run on the grader's machine is not for the
-# notebooks that are graded there.
+# The environment variable that kernels which grade or validate a notebook have, and nobody else:
+# nbgrader_config.py and `serving.examiner.kernel` set it to the lessons' port. A server that happens
+# to run there is not for the notebook that is looked at.
 GRADING = "NO_POLICY_SERVER_AT_PORT"
 
 _encode = msgspec.json.encode
@@ -355,7 +355,9 @@ class PolicyClient:
 
     def _connect(self) -> http.client.HTTPConnection:
         if os.environ.get(GRADING) == str(self._port):
-            raise ServerUnreachable(f"no policy server answers at {self.address} while grading")
+            raise ServerUnreachable(
+                f"no policy server answers at {self.address} while a notebook is graded or validated"
+            )
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             connection.connect()
