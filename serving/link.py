@@ -40,7 +40,6 @@ class Configure(msgspec.Struct, tag=True):
     checkpoint_file: str
     restore: str | None
     log_dir: str
-    ray_address: str
     first_policy: dict = {}
     newest_version: int = 0
 

@@ -80,8 +80,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "serving/logs.py: something to learn from again (default: not written)")  # fmt: skip
     add("--abandon-after", type=float, default=300, metavar="SECONDS",
         help="close episodes nobody has touched for so long (default: %(default)s)")  # fmt: skip
-    add("--ray-address", default=os.environ.get("RAY_ADDRESS", "auto"), metavar="ADDRESS",
-        help="'auto' attaches to a running Ray or starts a small one, 'local' always starts one")  # fmt: skip
     add("--quiet", action="store_true", help="print where it listens, and no line per iteration")
     add("--no-learner", action="store_true",
         help="act and record, and never learn: to serve a policy as it is, or to check a client")  # fmt: skip
@@ -283,7 +281,6 @@ def serve(options: argparse.Namespace) -> int:
                 checkpoint_file=str(checkpoint_file),
                 restore=restore,
                 log_dir=log_dir,
-                ray_address=options.ray_address,
                 first_policy=policy.pack(),
             ),
             book,

@@ -203,7 +203,6 @@ class Trainer:
             checkpoint_file=str(Path(options.checkpoint_file).absolute()),
             restore=checkpoints.newest(options.checkpoint_file),
             log_dir=str(Path(options.log_dir or f"{options.checkpoint_file}.logs").absolute()),
-            ray_address=options.ray_address,
         )
         if self.configure.restore:
             meta, _ = checkpoints.read(self.configure.restore)

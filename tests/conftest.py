@@ -20,6 +20,7 @@ import pytest
 from serving.ray_cluster import OBJECT_STORE, find_ray, show_token
 from serving.running_server import RunningServer
 
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what starts a Ray by accident fails instead
 MARK = "ONLINE_LEARNING_KIT_TESTS"  # environment variable that all our descendants inherit
 RAY_TEMP = "RAY_TMPDIR"
 SECONDS_TO_VANISH = 30.0  # a learner whose server was killed saves before it goes
@@ -130,17 +131,11 @@ def ray_cluster(nothing_left_behind) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def ray_driver(ray_cluster) -> Iterator[None]:
-    """This process attached to Ray, for tests that build RLlib's algorithms here."""
-    import ray
+def rllib() -> None:
+    """RLlib in this process as in the learner's, for tests that build its algorithms here."""
     import torch
 
-    torch.set_num_threads(1)  # as the learner does; on a busy machine two wait for each other
-    ray.init(address=ray_cluster, logging_level="ERROR", log_to_driver=False)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    torch.set_num_threads(1)  # on a busy machine two would wait for each other
 
 
 class _StartedRay:
@@ -206,7 +201,7 @@ def a_free_port() -> int:
 
 
 @pytest.fixture
-def policy_servers(ray_cluster) -> Iterator[Callable[..., RunningServer]]:
+def policy_servers(nothing_left_behind) -> Iterator[Callable[..., RunningServer]]:
     """Makes policy servers with the arguments of `RunningServer`, and stops them all at the end."""
     servers = []
 

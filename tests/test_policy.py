@@ -35,7 +35,7 @@ def observations(rng, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("hidden", OFFERED, ids=str)
 @pytest.mark.parametrize(("size", "actions"), [(4, 2), (8, 3)], ids=["4-2", "8-3"])
-def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, actions):
+def test_the_numpy_policy_is_the_rl_module(rllib, rng, hidden, size, actions):
     """Does the published policy compute the RLModule's action values, for each shape?"""
     import torch
 
@@ -75,7 +75,7 @@ def test_the_numpy_policy_is_the_rl_module(ray_driver, rng, hidden, size, action
 
 @pytest.mark.parametrize("hidden", OFFERED, ids=str)
 @pytest.mark.parametrize("run", ["PG", "PPO"])
-def test_the_numpy_policy_has_the_actors_logits(ray_driver, rng, run, hidden):
+def test_the_numpy_policy_has_the_actors_logits(rllib, rng, run, hidden):
     """Does the published policy compute the actor's logits, and greedily take the same action?"""
     import torch
 

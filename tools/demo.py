@@ -259,21 +259,18 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S",
         help="stop after so many seconds of learning (default: %(default).0f)")  # fmt: skip
-    parser.add_argument("--ray-address", default=None, metavar="ADDRESS",
-        help="as for the policy server: 'local' starts a Ray of its own")  # fmt: skip
     return parser.parse_args()
 
 
 def main() -> int:
     options = parse()
-    server_options = {"ray_address": options.ray_address} if options.ray_address else {}
     run = Run(limit=options.seconds)
     print(
         "\n  A policy server starts, knowing nothing. CartPole is played against it over HTTP;\n"
         f"  an episode ends when the pole falls, or after {CAP} steps. It learns as it is played.\n",
         flush=True,
     )
-    server = RunningServer(4, 2, **server_options)
+    server = RunningServer(4, 2)
     try:
         with server:
             return show(server.client(), run)

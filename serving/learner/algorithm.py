@@ -4,11 +4,14 @@ other.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from unittest import mock
 
 import gymnasium as gym
 import numpy as np
+import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -37,7 +40,8 @@ class OnlineAlgorithm(Algorithm):
     def setup(self, config):
         # Not the setup of RLlib's own algorithms, which ask the env runner for its module: that
         # lives in the policy server here.
-        Algorithm.setup(self, config)
+        with without_cluster():
+            Algorithm.setup(self, config)
         self.settings = self.config.env_config["settings"]
         self.counters = Counters()
         self.loss: float | None = None
@@ -103,6 +107,11 @@ class OnlineAlgorithm(Algorithm):
         self._iteration = state["training_iteration"]
         self.set_online_state(state["online"])
 
+    @override(Algorithm)
+    def restore_from_path(self, *args, **kwargs) -> None:
+        with without_cluster():
+            super().restore_from_path(*args, **kwargs)
+
     def save(self, path) -> None:
         with open(path, "wb") as file:
             pickle.dump(self.get_state(), file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -113,6 +122,20 @@ class OnlineAlgorithm(Algorithm):
 
     def _note_rate(self, updates: int, seconds: float) -> None:
         self.updates_per_second += 0.1 * (updates / seconds - self.updates_per_second)
+
+
+@contextlib.contextmanager
+def without_cluster() -> Iterator[None]:
+    """Lets RLlib build and restore an algorithm in a process that is attached to no Ray cluster.
+
+    `EnvRunnerGroup` puts its configuration, and a restored state, into a cluster's object store, for
+    remote env runners to read. Where there is no cluster there are none, and nobody reads it.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    with mock.patch.object(ray, "put", lambda value: value):
+        yield
 
 
 def check_numbers(layers, updates: int) -> None:

@@ -19,17 +19,11 @@ from pathlib import Path
 from serving import checkpoints, link
 from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
 from serving.policy import Policy
-from serving.ray_cluster import attach_ray
 from serving.settings import settings_for
 
 SAVE_EVERY = 5.0  # seconds, if there is anything new
 SHARE_OF_TIME_SAVING = 0.05
-RAY_TIMEOUT = 60  # seconds
 NICENESS = 10  # an answer to a player goes before an update
-
-
-class RayError(Exception):
-    """The Ray that was asked for is not there, and starting again would not help."""
 
 
 class Gone:
@@ -70,55 +64,18 @@ class Server:
                 return
 
 
-class RayInBackground:
-    """Attaches to Ray while RLlib is being imported: each takes seconds, and mostly waits.
-
-    The thread lives on afterwards: a Ray that it started dies with it, because Linux takes for the
-    parent of a process the thread that started it (PR_SET_PDEATHSIG, which Ray asks for).
-    """
-
-    def __init__(self, address: str):
-        self._address = address
-        self._error: Exception | None = None
-        self._done = threading.Event()
-        threading.Thread(target=self._attach, daemon=True, name="attach-ray").start()
-
-    def join(self) -> None:
-        """Waits until Ray is there; raises what went wrong."""
-        if not self._done.wait(RAY_TIMEOUT):
-            self._error = TimeoutError(f"it has not answered for {RAY_TIMEOUT} s")
-        if self._error and self._address in ("auto", "local"):
-            raise self._error  # a Ray that is just stopping, or busy: the next try may find another
-        if self._error:
-            raise RayError(f"cannot use Ray at {self._address!r}: {self._error}")
-
-    def _attach(self) -> None:
-        try:
-            print(attach_ray(self._address), flush=True)
-        except Exception as error:  # noqa: BLE001 - join() raises it in the main thread
-            self._error = error
-        self._done.set()
-        threading.Event().wait()
-
-
 def build(server: Server, configure: Configure):
     """The algorithm, restored and connected to the server."""
     settings = settings_for(configure.run, **configure.options)
-    server.tell(Progress("importing Ray"))
-    import ray  # noqa: F401 - before the thread, so that two imports never meet
-
-    ray_in_background = RayInBackground(configure.ray_address)
-    # From here on an answer to a player goes first. Not before: what a Ray of our own starts with
-    # it keeps, and if that is slow, it dies.
-    os.nice(NICENESS)
     server.tell(Progress("importing RLlib"))
+    os.nice(NICENESS)
     import torch
+
+    from serving.learner import light_start  # noqa: F401 - before torch and Ray
 
     torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
     from serving.learner.dqn import CONFIGS
 
-    server.tell(Progress("waiting for Ray"))
-    ray_in_background.join()
     server.tell(Progress(f"building {configure.run}"))
     config = CONFIGS[configure.run](settings, configure.observation_size, configure.action_size)
     algorithm = config.build_algo()
@@ -247,7 +204,7 @@ def main() -> int:
         return 0
     try:
         learn(server, configure, build(server, configure))
-    except (checkpoints.CheckpointError, RayError) as error:
+    except checkpoints.CheckpointError as error:
         server.tell(Fatal(str(error)))
         return 1
     except Exception:
@@ -260,7 +217,5 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # RLlib and Ray leave threads behind that would keep a dying interpreter for seconds.
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        sys.modules["ray"].shutdown()
+    # RLlib leaves threads behind that would keep a dying interpreter for seconds.
     os._exit(code)

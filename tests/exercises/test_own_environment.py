@@ -153,7 +153,7 @@ WRONG_LOOPS = {
 
 
 @pytest.mark.parametrize("name", WRONG_LOOPS)
-def test_a_wrong_loop_loses_its_points(name, ray_cluster):
+def test_a_wrong_loop_loses_its_points(name):
     """Is the loop that served an episode judged in the student's own environment?"""
     cell, old, new, loses = WRONG_LOOPS[name]
     assert old in REFERENCE[cell]
@@ -164,7 +164,7 @@ def test_a_wrong_loop_loses_its_points(name, ray_cluster):
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_server_learns_a_right_environment(name, ray_cluster):
+def test_a_server_learns_a_right_environment(name):
     """Does a fresh policy server learn what others have invented?"""
     answers = {**QUICK, "my_env": SOURCES[name]}
     points, said = grade_in_process(LESSON, answers, LEARNING, {"gym": gym, "np": np})
@@ -197,7 +197,7 @@ def rllib_imports() -> dict:
 
 
 @pytest.mark.parametrize("name", WRONG_RLLIB)
-def test_a_wrong_use_of_rllib_loses_its_points(name, ray_driver):
+def test_a_wrong_use_of_rllib_loses_its_points(name, rllib):
     """Is what goes wrong between a student and RLlib seen, too?"""
     old, new, loses = WRONG_RLLIB[name]
     assert old in REFERENCE["learn"]
@@ -209,7 +209,7 @@ def test_a_wrong_use_of_rllib_loses_its_points(name, ray_driver):
 
 
 @pytest.fixture(scope="module")
-def a_course(tmp_path_factory, ray_cluster):
+def a_course(tmp_path_factory):
     return Course(tmp_path_factory.mktemp("course"), LESSON)
 
 

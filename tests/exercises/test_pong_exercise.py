@@ -19,7 +19,7 @@ WAITING = 10.0  # s, generous: tests run on busy machines
 
 
 @pytest.fixture(scope="module")
-def a_pong_server(ray_cluster, tmp_path_factory):
+def a_pong_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pong")
     with RunningServer(8, 3, folder=folder, checkpoint_file=folder / "pong") as server:
         yield server

@@ -67,7 +67,7 @@ class Learning:
 
 
 @pytest.fixture
-def learnings(ray_driver) -> Iterator[Callable[..., Learning]]:
+def learnings(rllib) -> Iterator[Callable[..., Learning]]:
     made = []
 
     def make(**options) -> Learning:

@@ -38,7 +38,7 @@ EVERY = 1 if LONG > 1 else 3  # each mutant takes seconds: the short form plays 
 
 
 @pytest.fixture(scope="module", params=FULL_MARKS)
-def a_course(request, tmp_path_factory, ray_cluster):
+def a_course(request, tmp_path_factory):
     return Course(tmp_path_factory.mktemp("course"), request.param)
 
 
@@ -90,7 +90,7 @@ def test_a_hanging_answer_is_stopped(a_course):
         for mutant in mutants[::EVERY]
     ],
 )
-def test_a_wrong_answer_loses_its_points(lesson, mutant, ray_cluster):
+def test_a_wrong_answer_loses_its_points(lesson, mutant):
     """Does each mistake lose the points it should, and only those?"""
     skip = set() if LONG > 1 else SLOW.get(lesson, {"test_learning"}) - mutant.loses
     answers = mutant.answers(reference_answers(lesson))
@@ -100,7 +100,7 @@ def test_a_wrong_answer_loses_its_points(lesson, mutant, ray_cluster):
     assert all(said[grade_id] for grade_id in lost), "a lost point comes with a reason"
 
 
-def test_a_killed_kernel_leaves_no_server_behind(ray_cluster):
+def test_a_killed_kernel_leaves_no_server_behind():
     """Does the grader's server end when the kernel that started it is killed?"""
     kernel = subprocess.Popen(
         [sys.executable, "-c",

@@ -63,7 +63,7 @@ FRAMES = """seconds => new Promise(resolve => {
 
 
 @pytest.fixture(scope="module")
-def a_policy_server(ray_cluster):
+def a_policy_server():
     with RunningServer(8, 3) as server:
         yield server
 
@@ -372,9 +372,7 @@ def test_late_answers_hold_the_last_action_and_are_counted(a_page):
     expect(a_page.locator(LOST)).to_have_count(0)
 
 
-def test_a_lost_policy_server_pauses_the_game_until_it_is_back(
-    open_page, ray_cluster, tmp_path, a_free_port
-):
+def test_a_lost_policy_server_pauses_the_game_until_it_is_back(open_page, tmp_path, a_free_port):
     with RunningServer(8, 3, folder=tmp_path, port=a_free_port) as policy_server:
         web_server = WebServer(policy_server.address)
         try:

@@ -46,7 +46,7 @@ def nobody(a_free_port) -> str:
 
 
 @pytest.fixture(scope="module")
-def pong_policy_server(ray_cluster):
+def pong_policy_server():
     """A policy server of Pong's sizes that no test stops."""
     with RunningServer(8, 3) as server:
         yield server

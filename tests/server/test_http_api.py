@@ -29,7 +29,7 @@ POSTS = ("start_episode", "get_action", "log_action", "log_steps", "log_returns"
 
 
 @pytest.fixture(scope="module")
-def the_server(ray_cluster) -> Iterator[RunningServer]:
+def the_server(nothing_left_behind) -> Iterator[RunningServer]:
     """One policy server for the whole file: no test may harm it."""
     with RunningServer(SIZE, ACTIONS) as server:
         yield server
@@ -530,7 +530,7 @@ def test_no_other_site_may_read_answers(the_server):
             assert not any(name.startswith("access-control") for name in names)
 
 
-def test_a_token(ray_cluster):
+def test_a_token():
     """With --token, does every request need it, and is a wrong one refused?"""
     with RunningServer(SIZE, ACTIONS, token="open sesame") as server:
         right = {"Authorization": "Bearer open sesame"}

@@ -61,7 +61,7 @@ def wait_for_death(pid: int, seconds: float) -> bool:
 
 
 @pytest.fixture(scope="module")
-def the_server(ray_cluster) -> Iterator[RunningServer]:
+def the_server() -> Iterator[RunningServer]:
     """One server for all tests that do it no harm; its learner is up."""
     with RunningServer(4, 2, updates_per_step=RATIO, slack=SLACK) as server:
         server.wait_until(is_ready, READY, "the learner")
@@ -188,14 +188,6 @@ def test_a_missing_package():
     assert done.returncode == 1
     assert "the package 'ray' is not installed" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_a_missing_ray_cluster(policy_servers, tmp_path):
-    """If --ray-address names a Ray that is not there, does the server say so and end?"""
-    server = policy_servers(folder=tmp_path, ray_address="127.0.0.1:1")
-    assert server.client().start_episode()  # it answers until it knows
-    assert server.process.wait(180) == 1
-    assert any("cannot use Ray at '127.0.0.1:1'" in line for line in server.lines)
 
 
 # -- checkpoints that cannot be used ---------------------------------------------------------------
@@ -538,7 +530,7 @@ def test_stopped_while_a_player_waits(policy_servers, tmp_path):
     assert not any("Traceback" in line for line in server.lines)
 
 
-def test_the_terminal_was_closed(ray_cluster, tmp_path):
+def test_the_terminal_was_closed(tmp_path):
     """Is all saved when the terminal goes away, with a SIGHUP and with the output?"""
     command = [
         sys.executable, str(SCRIPT), "--observation-size=4", "--action-size=2", "--port=0",
@@ -724,28 +716,7 @@ def test_a_learner_that_stands_still(policy_servers):
     assert client.status().env_steps == 700
 
 
-# -- Ray of its own, and what is left --------------------------------------------------------------
-
-
-def test_a_ray_of_its_own(policy_servers, nothing_left_behind):
-    """Without a running Ray, does it start a small one, and end it with itself?"""
-    mark, folder = nothing_left_behind
-    before = set(leftovers(mark, folder))
-    server = policy_servers(ray_address="local")
-    server.wait_until(is_ready, 240, "a Ray of its own")
-    play_steps(server.client(), 20)
-    family = {
-        process.pid for process in psutil.Process(server.process.pid).children(recursive=True)
-    }
-    names = " ".join(
-        " ".join(psutil.Process(pid).cmdline()[:1]) for pid in family if psutil.pid_exists(pid)
-    )
-    assert "raylet" in names and "gcs_server" in names
-    assert server.stop() == 0
-    deadline = time.monotonic() + 30
-    while set(leftovers(mark, folder)) - before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert set(leftovers(mark, folder)) - before == set()
+# -- what is left ----------------------------------------------------------------------------------
 
 
 def test_the_last_look_around_sees_what_is_left(nothing_left_behind, tmp_path):

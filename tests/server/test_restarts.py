@@ -52,7 +52,7 @@ class Player(threading.Thread):
 
 
 @pytest.fixture
-def a_server_to_kill(ray_cluster, tmp_path) -> Iterator[RunningServer]:
+def a_server_to_kill(tmp_path) -> Iterator[RunningServer]:
     server = RunningServer(4, 2, folder=tmp_path, port=free_port()).start()
     try:
         yield server

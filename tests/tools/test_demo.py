@@ -15,7 +15,7 @@ from serving import ROOT
 COMMAND = [sys.executable, "tools/demo.py"]
 
 
-def test_demo_learns(ray_cluster):
+def test_demo_learns():
     """Does the demo learn CartPole, and say so, where its output is no terminal?"""
     done = subprocess.run(
         [*COMMAND, "--seconds=150"], cwd=ROOT, capture_output=True, text=True, timeout=300
@@ -26,7 +26,7 @@ def test_demo_learns(ray_cluster):
     assert float(re.search(r"greedy evaluation +([\d.]+) mean", done.stdout)[1]) >= 195
 
 
-def test_demo_stops_at_ctrl_c(ray_cluster):
+def test_demo_stops_at_ctrl_c():
     """Does Ctrl-C end a demo that is drawing on a terminal, soon and without a traceback?"""
     demo = pexpect.spawn(
         COMMAND[0], COMMAND[1:], cwd=str(ROOT), dimensions=(30, 100), encoding="utf-8",
