@@ -18,7 +18,7 @@ from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
 from nbgrader.converters import Autograde  # noqa: E402
 from nbgrader.preprocessors import Execute, GetGrades  # noqa: E402
 
-from serving.client import GRADING  # noqa: E402
+from serving.connection import GRADING  # noqa: E402
 from serving.examiner.kernel import GradingExecute  # noqa: E402
 from serving.protocol import POLICY_SERVER_PORT  # noqa: E402
 from tools.feedback import HideTests  # noqa: E402

@@ -12,17 +12,15 @@ their episode, so a step costs one round trip or less.
 
 from __future__ import annotations
 
-import http.client
 import math
-import os
-import socket
-import threading
+import uuid
 from array import array
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
+from serving.connection import Connection
 from serving.policy import PolicySnapshot
 from serving.protocol import (
     ERRORS,
@@ -55,11 +53,6 @@ TIMEOUT = 60.0  # seconds until a silent server counts as unreachable
 BLOCK_NUMBERS = 20_000  # observation numbers in a block of logged steps
 BLOCK_STEPS = 500
 
-# The environment variable that kernels which grade or validate a notebook have, and nobody else:
-# nbgrader_config.py and `serving.examiner.kernel` set it to the lessons' port. A server that happens
-# to run there is not for the notebook that is looked at.
-GRADING = "NO_POLICY_SERVER_AT_PORT"
-
 _encode = msgspec.json.encode
 _decoders = {
     type_: msgspec.json.Decoder(type_)
@@ -79,10 +72,11 @@ _decoders = {
 class _Pending:
     """What happened in an open episode since its last request."""
 
-    __slots__ = ("acted", "reward", "room", "steps")
+    __slots__ = ("acted", "known", "reward", "room", "steps")
 
     def __init__(self):
         self.acted = False  # whether there is an action that a reward could belong to
+        self.known = 0  # steps of the episode that the server holds
         self.reward: float | None = None
         self.steps: list[LoggedStep] = []
         self.room = BLOCK_NUMBERS  # observation numbers that still fit into the block
@@ -96,14 +90,10 @@ class _Pending:
     def is_full(self) -> bool:
         return self.room <= 0 or len(self.steps) >= BLOCK_STEPS
 
-    def take(self) -> dict:
-        taken = {"reward": self.reward, "steps": self.steps}
+    def arrived(self, acted: bool) -> None:
+        """The server has recorded all of it, and one more step if it has `acted`."""
+        self.known += len(self.steps) + acted
         self.reward, self.steps, self.room = None, [], BLOCK_NUMBERS
-        return taken
-
-    def put_back(self, taken: dict) -> None:
-        self.reward, self.steps = taken["reward"], taken["steps"]
-        self.room = BLOCK_NUMBERS - sum(len(step.observation) for step in self.steps)
 
 
 class PolicyClient:
@@ -119,7 +109,8 @@ class PolicyClient:
 
     Every call raises a `PolicyServerError` if the server refuses it: `InvalidMessage` (also a
     ValueError), `EpisodeNotFound` (a LookupError), `EpisodeConflict`, ..., and `ServerUnreachable`
-    (a ConnectionError) if nobody answers. Nothing of a refused call was recorded.
+    (a ConnectionError) if nobody answers. Nothing of a refused call was recorded. After
+    ServerUnreachable, or Ctrl-C, the same call may be made again: what it says is recorded once.
     """
 
     def __init__(
@@ -129,28 +120,24 @@ class PolicyClient:
         quiet: bool = False,
         timeout: float = TIMEOUT,
     ):
-        try:
-            parts = urlsplit(address if "//" in address else f"http://{address}")
-            self._host, self._port = parts.hostname, parts.port or 80
-        except (TypeError, ValueError):  # brackets or port are none
-            parts = None
-        if parts is None or parts.scheme != "http" or not parts.hostname:
-            raise InvalidMessage(
-                f"address is {address!r}: expected something like 'http://localhost:8900'"
-            )
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.address = f"http://{host}:{self._port}"
-        self._timeout = timeout
+        self._line = Connection(address, token, timeout)
         self._quiet = quiet
-        self._headers = {"Content-Type": "application/json"}
-        token = token or os.environ.get("POLICY_SERVER_TOKEN")
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        # What to type where nobody answers; `serving.connect` knows better.
-        self.start_with = "python serving/simple_policy_server.py --help"
         self._open: dict[str, _Pending] = {}
-        self._local = threading.local()
+        self._keys: dict[str, str] = {}  # of starts that were not answered
         self._said = ""
+
+    @property
+    def address(self) -> str:
+        return self._line.address
+
+    @property
+    def start_with(self) -> str:
+        """What errors tell people to type where nobody answers."""
+        return self._line.start_with
+
+    @start_with.setter
+    def start_with(self, command: str) -> None:
+        self._line.start_with = command
 
     def __repr__(self) -> str:
         return f"PolicyClient({self.address!r})"
@@ -163,9 +150,15 @@ class PolicyClient:
         `training_enabled=False`: nothing of it reaches the learner, and actions are greedy, which
         is how a policy is evaluated.
         """
-        call = "start_episode()"
-        message = StartEpisode(episode_id, training_enabled)
-        episode_id = self._post("/start_episode", message, call, EpisodeStarted).episode_id
+        key = self._keys.pop(episode_id, None) if isinstance(episode_id, str) else None
+        message = StartEpisode(episode_id, training_enabled, key or uuid.uuid4().hex)
+        try:
+            started = self._post("/start_episode", message, "start_episode()", EpisodeStarted)
+        except ServerUnreachable:
+            if episode_id:
+                self._keys[episode_id] = message.key  # the next try is the same one to the server
+            raise
+        episode_id = started.episode_id
         self._open[episode_id] = _Pending()
         return episode_id
 
@@ -174,8 +167,6 @@ class PolicyClient:
         numbers = _numbers(observation, "get_action")
         message = GetAction(episode_id, numbers, patience=PATIENCE)
         answer = self._post_with_pending("/get_action", message, "get_action", Action)
-        if pending := self._open.get(episode_id):
-            pending.acted = True
         return answer.action
 
     def log_action(self, episode_id: str, observation, action) -> None:
@@ -262,32 +253,31 @@ class PolicyClient:
 
     def close(self) -> None:
         """Closes this thread's connection; the next call opens a new one."""
-        connection, self._local.connection = getattr(self._local, "connection", None), None
-        if connection is not None:
-            connection.close()
+        self._line.close()
 
     # -- the line -----------------------------------------------------------------------------
 
     def _post_with_pending(self, path: str, message, call: str, answer_type=None):
-        """Sends along what is pending of the message's episode. If the server refuses, nothing was
-        recorded, so it stays pending; if the answer never comes, nobody knows, and it does not."""
+        """Sends along what is pending of the message's episode, and says which step that continues.
+
+        It stays pending until the server has answered that it is recorded. So a call that failed
+        can be made again: it is the same message then, which the server records once.
+        """
         pending = self._open.get(message.episode_id)
         if pending is None:
             return self._post(path, message, call, answer_type)
-        taken = pending.take()
-        message.reward, message.steps = taken["reward"], taken["steps"]
+        message.reward, message.steps, message.step = pending.reward, pending.steps, pending.known
         try:
-            return self._post(path, message, call, answer_type)
+            answer = self._post(path, message, call, answer_type)
         except (EpisodeNotFound, EpisodeConflict):
             self._open.pop(message.episode_id, None)  # the server has closed it, or was restarted
             raise
-        except PolicyServerError as error:
-            if not isinstance(error, ServerUnreachable):
-                pending.put_back(taken)
-            raise
+        pending.arrived(answer_type is Action)
+        pending.acted |= answer_type is Action
+        return answer
 
     def _get(self, path: str, answer_type):
-        status, body = self._request("GET", path, None)
+        status, body = self._line.request("GET", path, None, may_repeat=True)
         if status != 200:
             raise _error(status, body, path.strip("/"))
         return self._decode(answer_type, body)
@@ -297,10 +287,12 @@ class PolicyClient:
             body = _encode(message)
         except (TypeError, msgspec.ValidationError) as error:
             raise InvalidMessage(f"{call}: {error}") from None
-        status, answer = self._request("POST", path, body)
+        # Not so the messages of an episode that somebody else started: their step is not known.
+        may_repeat = path == "/start_episode" or message.step is not None
+        status, answer = self._line.request("POST", path, body, may_repeat)
         while status == 202:
             self._say(self._decode(Waiting, answer).waiting_for)
-            status, answer = self._request("POST", path, body)
+            status, answer = self._line.request("POST", path, body, may_repeat)
         if self._said:
             self._say("")
         if status != 200:
@@ -321,55 +313,6 @@ class PolicyClient:
         if about and about != self._said and not self._quiet:
             print(f"waiting for {waiting_for}", flush=True)
         self._said = about
-
-    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """One exchange over this thread's connection, which is kept open.
-
-        A server may close an idle connection in the moment we write to it; such a request was not
-        read, and is sent once more over a new connection.
-        """
-        for attempt in (1, 2):
-            kept = getattr(self._local, "connection", None)
-            connection = kept or self._connect()
-            try:
-                connection.request(method, path, body, self._headers)
-                response = connection.getresponse()
-                return response.status, response.read()
-            except TimeoutError:
-                self.close()
-                raise ServerUnreachable(
-                    f"the policy server at {self.address} has not answered {path} "
-                    f"for {self._timeout:.0f} s"
-                ) from None
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                if kept is None or attempt == 2:
-                    raise ServerUnreachable(
-                        f"the policy server at {self.address} closed the connection "
-                        f"({type(error).__name__}); is it still running?"
-                    ) from None
-            except BaseException:
-                self.close()  # Ctrl-C between question and answer: never read an old answer
-                raise
-        raise AssertionError("unreachable")
-
-    def _connect(self) -> http.client.HTTPConnection:
-        if os.environ.get(GRADING) == str(self._port):
-            raise ServerUnreachable(
-                f"no policy server answers at {self.address} while a notebook is graded or validated"
-            )
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        try:
-            connection.connect()
-        except OSError as error:
-            raise ServerUnreachable(
-                f"no policy server answers at {self.address} ({error.strerror or error}); start "
-                f"one in a terminal with: {self.start_with}"
-            ) from None
-        # Without it the kernel waits 40 ms for more to send.
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._local.connection = connection
-        return connection
 
 
 def _numbers(observation, call: str) -> list[float]:

@@ -19,6 +19,12 @@ Steps cost one round trip or less: `GetAction`, `LogSteps` and `EndEpisode` carr
 `steps` what happened since the previous request. `reward` belongs to the latest action; `steps`
 come after it, in order. An answer with status 202 (`Waiting`) means that nothing of the message
 was recorded yet: send the same message again.
+
+An answer may get lost on its way, and then nobody knows what was recorded. So the messages of an
+episode may say in `step` how many of its steps the server holds already. The very same message, byte
+for byte, is then answered with the same answer and recorded once, however often it comes; and one
+that does not follow what was recorded is refused (409). A `key` does the same for `StartEpisode`.
+Whoever closes the connection while the server still waits has not said anything.
 """
 
 from __future__ import annotations
@@ -41,6 +47,7 @@ WEB_SERVER_PORT = 3000
 LARGEST_NUMBER = 1e6
 LARGEST_BODY = 4 * 2**20  # bytes
 
+Step = Annotated[int, msgspec.Meta(ge=0)]
 EpisodeId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
@@ -77,6 +84,10 @@ class PolicyServerError(Exception):
 
 class InvalidMessage(PolicyServerError, ValueError):
     status = 400
+
+
+class Disconnected(InvalidMessage):
+    """Nobody is there any more to be refused anything; a browser that leaves a page does that."""
 
 
 class Unauthorized(PolicyServerError):
@@ -116,10 +127,12 @@ class StartEpisode(Message):
     """`training_enabled=False`: nothing of the episode reaches the learner; actions are greedy.
 
     With DQN they are those of the average of its latest weights, which is steadier than the newest.
+    A message with the `key` of an earlier one is that one, sent again: it starts nothing.
     """
 
     episode_id: EpisodeId | None = None
     training_enabled: bool = True
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class EpisodeStarted(msgspec.Struct):
@@ -148,6 +161,7 @@ class GetAction(Message):
     steps: list[LoggedStep] = []
     patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
     explain: bool = False
+    step: Step | None = None
 
 
 class Action(msgspec.Struct, omit_defaults=True):
@@ -169,6 +183,7 @@ class LogAction(Message):
     episode_id: EpisodeId
     observation: list[float]
     action: float
+    step: Step | None = None
 
 
 class LogSteps(Message):
@@ -176,21 +191,26 @@ class LogSteps(Message):
     reward: float | None = None
     steps: list[LoggedStep] = []
     patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
+    step: Step | None = None
 
 
 class LogReturns(Message):
-    """`info` is for people reading the traffic; nothing learns from it."""
+    """`info` is for people reading the traffic; nothing learns from it. With a `step`, a second
+    reward that equals the first counts as the first one, sent again: add them up, or leave it out.
+    """
 
     episode_id: EpisodeId
     reward: float
     info: dict[str, Any] | None = None
+    step: Step | None = None
 
 
 class EndEpisode(Message):
     """`truncated=True`: the episode was cut short (a time limit), it did not terminate.
 
     The difference matters to a learner: a terminated episode is worth nothing from here on, a
-    truncated one would have gone on earning.
+    truncated one would have gone on earning. An episode that terminates in the very step where its
+    time is up may be reported as either; the server takes what it is told.
     """
 
     episode_id: EpisodeId
@@ -199,6 +219,7 @@ class EndEpisode(Message):
     steps: list[LoggedStep] = []
     truncated: bool = False
     patience: Annotated[float, msgspec.Meta(ge=0, le=60)] = 30.0
+    step: Step | None = None
 
 
 class Recorded(msgspec.Struct):

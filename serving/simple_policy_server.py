@@ -51,8 +51,10 @@ from serving.link import Configure
 from serving.logs import EpisodeLog, LogError
 from serving.policy import untrained
 from serving.protocol import POLICY_SERVER_PORT
-from serving.server.episodes import Episode, EpisodeBook
-from serving.server.http_api import LOOPBACK, PolicyServer, make_app
+from serving.server.calls import PolicyServer
+from serving.server.episode import Episode
+from serving.server.episodes import EpisodeBook
+from serving.server.http_api import LOOPBACK, make_app
 from serving.server.supervisor import LearnerSupervisor, NoLearner
 from serving.settings import RUNS, settings_for
 

@@ -11,8 +11,9 @@ import uvicorn
 
 from serving.link import Configure
 from serving.policy import untrained
+from serving.server.calls import PolicyServer
 from serving.server.episodes import EpisodeBook
-from serving.server.http_api import PolicyServer, make_app
+from serving.server.http_api import make_app
 from serving.server.supervisor import LearnerSupervisor
 
 SIZE, ACTIONS = 3, 4
@@ -29,11 +30,12 @@ class Served:
 
     def begin_anew(self) -> None:
         """As after a restart: no episode is known."""
-        configure = Configure("s", "DQN", self.size, ACTIONS, {}, "policy", None, "logs", "auto")
+        configure = Configure("s", "DQN", self.size, ACTIONS, {}, "policy", None, "logs")
         self.book = EpisodeBook(self.size, ACTIONS)
         policy = untrained(self.size, ACTIONS, [8])
         self.learner = LearnerSupervisor(configure, self.book, policy, 10**9)
-        self._app = make_app(PolicyServer(self.book, self.learner, 0), self.token)
+        self.server = PolicyServer(self.book, self.learner, 0)
+        self._app = make_app(self.server, self.token)
 
     def start(self) -> Served:
         # asyncio asks for the protocol before it switches the wait for more to send off.
@@ -45,15 +47,15 @@ class Served:
             self._count, http="httptools", lifespan="off", log_level="error",
             timeout_graceful_shutdown=1, interface="asgi3",
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        self._uvicorn = uvicorn.Server(config)
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._server.serve(sockets=[listener])), daemon=True
+            target=lambda: asyncio.run(self._uvicorn.serve(sockets=[listener])), daemon=True
         )
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._uvicorn.should_exit = True
         self._thread.join(10)
         assert not self.is_running
 

@@ -27,6 +27,7 @@ from serving.protocol import (
     PolicyServerError,
     ServerUnreachable,
     Unauthorized,
+    Waiting,
 )
 
 
@@ -279,19 +280,22 @@ def test_a_bad_step_of_a_replay_is_named(
 def test_a_server_without_room_keeps_a_replay_waiting(served, player, monkeypatch, capsys):
     """Does a replay that is faster than the learner wait, be its games long or short, and then go
     on, with nothing lost and nothing twice?"""
-    monkeypatch.setattr("serving.server.supervisor.MOST_STEPS_KEPT", 1_000)
+    monkeypatch.setattr("serving.server.pacing.MOST_STEPS_KEPT", 1_000)
     learner, kept = served.learner, []
 
-    async def wait_until(condition, patience: float) -> bool:
+    pacing = served.server.pacing
+
+    async def wait(episode, may_go_on, patience: float, caller) -> Waiting | None:
         """The learner has saved by the time it is asked a second time."""
-        kept.append(learner._steps_kept + served.book.untaken)
+        kept.append(learner.steps_kept + served.book.untaken)
         if len(kept) % 2:
-            return False
+            return Waiting(pacing.waiting_for())
         learner._collect()
         learner._forget(10**9)
-        return condition()
+        assert may_go_on(episode)
+        return None
 
-    monkeypatch.setattr(learner, "wait_until", wait_until)
+    monkeypatch.setattr(pacing, "wait", wait)
     for steps in (300, 2_400, 90, *[100] * 12):
         episode_id = player.start_episode()
         for k in range(steps):

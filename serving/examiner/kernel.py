@@ -7,7 +7,7 @@ import os
 from jupyter_client import AsyncKernelManager
 from nbgrader.preprocessors import Execute
 
-from serving.client import GRADING
+from serving.connection import GRADING
 from serving.protocol import POLICY_SERVER_PORT
 
 

@@ -19,7 +19,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from serving.client import GRADING, PolicyClient
+from serving.client import PolicyClient
+from serving.connection import GRADING
 from serving.evaluation import time_limit
 from serving.exercises.serve_and_learn import Findings, explain, report, watch
 from serving.protocol import PolicyServerError

@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from serving.client import GRADING, PolicyClient
+from serving.client import PolicyClient
+from serving.connection import GRADING
 from serving.exercises.serve_and_learn import Findings, report
 from serving.protocol import PolicyServerError
 from serving.running_server import RunningServer

@@ -15,7 +15,8 @@ from pathlib import Path
 import gymnasium as gym
 from tqdm.auto import tqdm
 
-from serving.client import GRADING, PolicyClient
+from serving.client import PolicyClient
+from serving.connection import GRADING
 from serving.logs import Episode
 from serving.running_server import wait_until
 

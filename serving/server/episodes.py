@@ -1,16 +1,10 @@
-"""Open episodes, and what becomes of them: experience for the learner, transcripts for people.
-
-One idea holds this file together: a step is *complete* once the observation after it is known.
-Complete steps of training episodes go to the learner as they come (`take_experience`), so it need
-not wait for the end of a long game.
-"""
+"""The episodes of a policy server, and the rules of their protocol: what may be recorded, and that
+it is recorded once."""
 
 from __future__ import annotations
 
-import itertools
 import time
 import uuid
-from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
@@ -31,152 +25,13 @@ from serving.protocol import (
     check_number,
     check_observation,
 )
+from serving.server.episode import Episode, columns
 
 MOST_OPEN_EPISODES = 10_000
 TRANSCRIPTS_KEPT = 200
-STEPS_KEPT = 20_000  # of one episode, for its transcript
-FRAGMENT_STEPS = 1_000
 ENDED_IDS_REMEMBERED = 20_000
+KEYS_REMEMBERED = 20_000  # of start_episode
 RETURNS_AVERAGED = 20
-
-
-class Episode:
-    """What is known of one episode: flat arrays, one row per step."""
-
-    def __init__(self, episode_id: str, training_enabled: bool, observation_size: int):
-        self.id = episode_id
-        self.training_enabled = training_enabled
-        self.size = observation_size
-        self.observations = array("f")
-        self.actions = array("i")
-        self.rewards = array("d")
-        self.log_probabilities = array("f")
-        self.versions = array("i")
-        self.logged = bytearray()
-        self.seconds = array("d")
-        self.ending: str | None = None
-        self.total = 0.0
-        self.taken = 0  # steps handed to the learner; an index into the arrays
-        self.dropped = 0  # steps of a very long episode that were forgotten
-        self.started = self.touched = time.monotonic()
-
-    @property
-    def steps(self) -> int:
-        return self.dropped + len(self.actions)
-
-    @property
-    def complete(self) -> int:
-        """How many of the steps in the arrays have the observation after them."""
-        return len(self.actions) if self.ending else max(0, len(self.actions) - 1)
-
-    @property
-    def pause(self) -> float:
-        """Seconds since the latest step, or since the start."""
-        return time.monotonic() - self.started - (self.seconds[-1] if self.seconds else 0.0)
-
-    def add_reward(self, reward: float) -> None:
-        self.rewards[-1] += reward
-        self.total += reward
-
-    def add_step(self, observation, action, reward, log_probability, version, logged) -> None:
-        self.observations.extend(observation)
-        self.actions.append(action)
-        self.rewards.append(reward)
-        self.log_probabilities.append(log_probability)
-        self.versions.append(version)
-        self.logged.append(logged)
-        self.seconds.append(time.monotonic() - self.started)
-        self.total += reward
-
-    def add_logged(self, steps: list[LoggedStep]) -> None:
-        """Adds a block of steps somebody else took, column by column: they come by the hundred."""
-        many = len(steps)
-        numbers, actions, rewards = _columns(steps)
-        self.observations.frombytes(numbers.astype(np.float32).tobytes())
-        self.actions.frombytes(actions.astype(np.int32).tobytes())
-        self.rewards.frombytes(rewards.tobytes())
-        self.log_probabilities.frombytes(bytes(4 * many))
-        self.versions.frombytes(bytes(4 * many))
-        self.logged.extend(b"\x01" * many)
-        self.seconds.extend([time.monotonic() - self.started] * many)
-        self.total += sum(step.reward for step in steps)
-
-    def end(self, observation, ending: str) -> None:
-        self.observations.extend(observation)
-        self.ending = ending
-
-    def abandon(self) -> None:
-        """Ends at the latest observation: what its action led to will never be known."""
-        self.total -= self.rewards[-1]
-        for steps in (self.actions, self.rewards, self.log_probabilities, self.versions,
-                      self.logged, self.seconds):  # fmt: skip
-            steps.pop()
-        self.ending = "abandoned"
-
-    def forget_old_steps(self) -> None:
-        """Keeps an endless episode from growing without end."""
-        many = min(self.taken if self.training_enabled else self.complete, STEPS_KEPT)
-        if len(self.actions) < 2 * STEPS_KEPT or not many:
-            return
-        del self.observations[: many * self.size]
-        for steps in (self.actions, self.rewards, self.log_probabilities, self.versions,
-                      self.logged, self.seconds):  # fmt: skip
-            del steps[:many]
-        self.dropped += many
-        self.taken = max(0, self.taken - many)
-
-    def transcript(self) -> Transcript:
-        rows = np.array(self.observations, np.float32).reshape(-1, self.size)
-        return Transcript(
-            episode_id=self.id,
-            training_enabled=self.training_enabled,
-            observations=rows.tolist(),
-            actions=list(self.actions),
-            rewards=list(self.rewards),
-            sources=["log" if logged else "policy" for logged in self.logged],
-            policy_versions=list(self.versions),
-            seconds=[round(second, 4) for second in self.seconds],
-            ending=self.ending,
-            dropped_steps=self.dropped,
-        )
-
-    def take(self) -> list[Experience]:
-        """The complete steps not handed over yet; the caller numbers them."""
-        fragments = []
-        while True:
-            first, complete = self.taken, self.complete
-            stop = min(complete, first + FRAGMENT_STEPS)
-            logged = self.logged[first] if first < complete else 0
-            # Steps of the policy and logged steps teach different things: never in one fragment.
-            change = self.logged.find(not logged, first, stop)
-            stop = stop if change < 0 else change
-            ended = self.ending is not None and stop == complete
-            if first == stop and not ended:
-                return fragments
-            ending = None
-            if ended:
-                ending = "terminated" if self.ending == "terminated" else "truncated"
-            fragments.append(
-                Experience(
-                    sequence=0,
-                    episode_id=self.id,
-                    steps=stop - first,
-                    observations=self.observations[
-                        first * self.size : (stop + 1) * self.size
-                    ].tobytes(),
-                    actions=self.actions[first:stop].tobytes(),
-                    rewards=np.array(self.rewards[first:stop], np.float32).tobytes(),
-                    log_probabilities=self.log_probabilities[first:stop].tobytes(),
-                    versions=self.versions[first:stop].tobytes(),
-                    logged=bool(logged),
-                    ending=ending,
-                    episode_return=self.total if ended else 0.0,
-                    episode_steps=self.steps if ended else 0,
-                )
-            )
-            self.taken = stop
-            if ended:
-                return fragments
 
 
 class EpisodeBook:
@@ -201,12 +56,18 @@ class EpisodeBook:
         self.untaken = 0  # steps of training episodes that take_experience() has still to hand over
         self.episodes = 0  # training episodes that have ended
         self.on_ended: Callable[[Episode], None] = lambda episode: None  # training episodes only
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        # Ids of episodes that have ended; see `Episode.latest` for the rest.
+        self._ended: OrderedDict[str, tuple[int, object] | None] = OrderedDict()
+        self._keys: OrderedDict[str, str] = OrderedDict()  # of starts, and the ids they got
         self._to_take: dict[str, Episode] = {}
 
     # -- the calls of a player ---------------------------------------------------------------
 
-    def start(self, episode_id: str | None, training_enabled: bool) -> str:
+    def start(self, episode_id: str | None, training_enabled: bool, key: str | None = None) -> str:
+        """Starts an episode, and returns its id. The same `key` again starts nothing, and returns
+        the same id."""
+        if key is not None and key in self._keys:
+            return self._keys[key]
         if episode_id in self.open or episode_id in self._ended:
             state = "is open" if episode_id in self.open else "has ended"
             raise EpisodeConflict(
@@ -218,12 +79,27 @@ class EpisodeBook:
             )
         episode_id = episode_id or uuid.uuid4().hex
         self.open[episode_id] = Episode(episode_id, training_enabled, self.observation_size)
+        if key is not None:
+            self._keys[key] = episode_id
+            _forget_oldest(self._keys, KEYS_REMEMBERED)
         return episode_id
 
-    def find(self, episode_id: str) -> Episode:
+    def find(self, episode_id: str, step: int | None = None) -> Episode:
+        """The open episode of this id. A message that says which `step` it continues has to follow
+        what was recorded."""
         episode = self.open.get(episode_id)
         if episode is not None:
             episode.touched = time.monotonic()
+            if step is not None and step != episode.steps:
+                raise EpisodeConflict(
+                    f"the message continues step {step} of episode {episode_id!r}, of which "
+                    f"{episode.steps} steps are recorded: "
+                    + (
+                        "one before it has not come"
+                        if step > episode.steps
+                        else "it comes too late"
+                    )
+                )
             return episode
         if episode_id in self._ended:
             raise EpisodeConflict(
@@ -233,6 +109,23 @@ class EpisodeBook:
             f"no episode {episode_id!r} here; start one with start_episode() "
             "(a policy server that was restarted knows no episode of before)"
         )
+
+    def answer_to(self, episode_id: str, digest: int):
+        """What the latest message of an episode was answered, if it is this one that comes again;
+        None otherwise."""
+        episode = self.open.get(episode_id)
+        latest = self._ended.get(episode_id) if episode is None else episode.latest
+        if latest is None or latest[0] != digest:
+            return None
+        if episode is not None:
+            episode.touched = time.monotonic()
+        return latest[1]
+
+    def remember(self, episode: Episode, digest: int, answer) -> None:
+        """The answer to the latest message of an episode, in case that the message comes again."""
+        episode.latest = digest, answer
+        if episode.id in self._ended:
+            self._ended[episode.id] = episode.latest
 
     def check(
         self,
@@ -340,7 +233,7 @@ class EpisodeBook:
         """Whether all of a block can be recorded; which step cannot, a slower look finds out."""
         if {len(step.observation) for step in steps} != {self.observation_size}:
             return False
-        numbers, actions, rewards = _columns(steps)
+        numbers, actions, rewards = columns(steps)
         # Comparisons with NaN are false.
         return bool(
             (np.abs(numbers) <= LARGEST_NUMBER).all()
@@ -374,9 +267,8 @@ class EpisodeBook:
 
     def _close(self, episode: Episode) -> None:
         del self.open[episode.id]
-        self._ended[episode.id] = None
-        while len(self._ended) > ENDED_IDS_REMEMBERED:
-            self._ended.popitem(last=False)
+        self._ended[episode.id] = episode.latest
+        _forget_oldest(self._ended, ENDED_IDS_REMEMBERED)
         if not episode.actions:
             self._to_take.pop(episode.id, None)
             return
@@ -388,11 +280,6 @@ class EpisodeBook:
             self.on_ended(episode)
 
 
-def _columns(steps: list[LoggedStep]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Observations, one after the other; actions (steps,); rewards (steps,), all float64."""
-    numbers = itertools.chain.from_iterable([step.observation for step in steps])
-    return (
-        np.fromiter(numbers, np.float64),
-        np.array([step.action for step in steps], np.float64),
-        np.array([step.reward for step in steps], np.float64),
-    )
+def _forget_oldest(remembered: OrderedDict, most: int) -> None:
+    while len(remembered) > most:
+        remembered.popitem(last=False)

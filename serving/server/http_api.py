@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hmac
 import re
-import shlex
-import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import msgspec
-import numpy as np
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,19 +21,18 @@ from serving import protocol
 from serving.policy import PolicySnapshot
 from serving.protocol import (
     Action,
+    Disconnected,
     EndEpisode,
     EpisodeStarted,
     GetAction,
     InvalidMessage,
     LogAction,
-    LoggedStep,
     LogReturns,
     LogSteps,
     MessageTooLarge,
     PolicyServerError,
     Recorded,
     Refusal,
-    ServerUnreachable,
     StartEpisode,
     Status,
     Transcript,
@@ -44,130 +40,22 @@ from serving.protocol import (
     Unauthorized,
     Waiting,
 )
-from serving.server.episodes import Episode, EpisodeBook
-from serving.server.supervisor import LearnerSupervisor
+from serving.server.calls import PolicyServer
+from serving.server.pacing import Caller
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 NOT_A_NUMBER = re.compile(rb"[:,\[]\s*-?(NaN|Infinity|nan|inf)\b")
 
-LEISURE = 0.02  # seconds between an answer and the next request: a person's game, no program's
-
 encode = msgspec.json.encode
 
 
-class PolicyServer:
-    """Answers the calls of `serving.protocol`; see `EpisodeBook` for their rules."""
+class Views:
+    """What a GET shows."""
 
-    def __init__(self, book: EpisodeBook, learner: LearnerSupervisor, seed: int | None = None):
-        self.book = book
-        self.learner = learner
-        self._rng = np.random.default_rng(seed)
-        self._started = time.monotonic()
-
-    async def start_episode(self, message: StartEpisode) -> EpisodeStarted:
-        return EpisodeStarted(self.book.start(message.episode_id, message.training_enabled))
-
-    async def get_action(self, message: GetAction) -> Action | Waiting:
-        book, learner = self.book, self.learner
-        episode = book.find(message.episode_id)
-        book.check(episode, message.reward, message.steps, message.observation)
-        training = episode.training_enabled
-        at_leisure = episode.pause > LEISURE
-        if training and not (learner.may_act(at_leisure) and learner.has_room()):
-            waiting = await self._wait(
-                lambda: learner.may_act(at_leisure) and learner.has_room(), message.patience
-            )
-            if waiting:
-                return waiting
-            episode = book.find(message.episode_id)  # it may have ended meanwhile
-            book.check(episode, message.reward, message.steps)
-        policy = learner.policy
-        book.record(episode, message.reward, message.steps)
-        decision = policy.act(message.observation, book.env_steps, self._rng if training else None)
-        book.record_decision(episode, message.observation, decision, policy.version)
-        values = decision.values.tolist() if message.explain else None
-        return Action(decision.action, policy.version, values, decision.greedy)
-
-    async def log_action(self, message: LogAction) -> Recorded | Waiting:
-        step = LoggedStep(message.observation, message.action)
-        return await self.log_steps(LogSteps(message.episode_id, steps=[step]))
-
-    async def log_steps(self, message: LogSteps) -> Recorded | Waiting:
-        episode = self.book.find(message.episode_id)
-        self.book.check(episode, message.reward, message.steps)
-        if waiting := await self._wait_for_room(episode, message):
-            return waiting
-        self.book.record(episode, message.reward, message.steps)
-        return Recorded(episode.steps)
-
-    async def log_returns(self, message: LogReturns) -> Recorded:
-        episode = self.book.find(message.episode_id)
-        self.book.check(episode, message.reward, [])
-        self.book.record(episode, message.reward, [])
-        return Recorded(episode.steps)
-
-    async def end_episode(self, message: EndEpisode) -> Recorded | Waiting:
-        episode = self.book.find(message.episode_id)
-        self.book.check(episode, message.reward, message.steps, message.observation)
-        if message.steps and (waiting := await self._wait_for_room(episode, message)):
-            return waiting
-        self.book.record(episode, message.reward, message.steps)
-        self.book.end(episode, message.observation, message.truncated)
-        return Recorded(episode.steps)
-
-    async def _wait_for_room(self, episode: Episode, message: LogSteps | EndEpisode):
-        """Waits until the message's steps can be kept; its `Waiting` answer if that takes long."""
-        if not episode.training_enabled or self.learner.has_room():
-            return None
-        if waiting := await self._wait(self.learner.has_room, message.patience):
-            return waiting
-        self.book.check(self.book.find(episode.id), message.reward, message.steps)
-        return None
-
-    async def _wait(self, condition: Callable[[], bool], patience: float) -> Waiting | None:
-        learner = self.learner
-        if learner.state == "failed" and not learner.has_room():
-            raise ServerUnreachable(
-                f"nothing learns any more, and no more experience can be kept: {learner.why}"
-            )
-        if await learner.wait_until(condition, patience):
-            return None
-        return Waiting(learner.waiting_for())
-
-    def status(self) -> Status:
-        book, learner = self.book, self.learner
-        configure, returns = learner.configure, list(book.returns)
-        saved = learner.saved_at
-        return Status(
-            state=learner.state,
-            why=learner.why,
-            run=configure.run,
-            observation_size=book.observation_size,
-            action_size=book.action_size,
-            env_steps=book.env_steps,
-            logged_steps=book.logged_steps,
-            unlearnable_steps=learner.counters.unlearnable_steps,
-            outdated_steps=learner.counters.outdated_steps,
-            evaluation_steps=book.evaluation_steps,
-            episodes=book.episodes,
-            open_episodes=len(book.open),
-            mean_return=sum(returns) / len(returns) if returns else None,
-            returns=returns,
-            updates=learner.counters.updates,
-            updates_per_second=round(learner.updates_per_second, 1),
-            steps_waiting=learner.steps_waiting,
-            exploration=learner.policy.exploration(book.env_steps),
-            policy_version=learner.policy.version,
-            waiting_clients=learner.waiting_clients,
-            learner_pid=learner.pid,
-            learner_restarts=learner.restarts,
-            learner_cpus=round(learner.cpus(), 2),
-            uptime=round(time.monotonic() - self._started, 3),
-            checkpoint_file=configure.checkpoint_file,
-            checkpoint_age=None if saved is None else round(time.monotonic() - saved, 3),
-            log_dir=configure.log_dir,
-            tensorboard=f"tensorboard --logdir {shlex.quote(configure.log_dir)}",
-        )
+    def __init__(self, server: PolicyServer):
+        self.book = server.book
+        self.learner = server.learner
+        self.status = server.status
 
     async def get_status(self, request: Request) -> Response:
         return _json(self.status())
@@ -202,9 +90,10 @@ class Call:
     async def __call__(self, scope, receive, send) -> None:
         episode_id = None
         try:
-            message = self.decode(await _body(scope, receive))
+            body = await _body(scope, receive)
+            message = self.decode(body)
             episode_id = message.episode_id
-            answer = await self.handle(message)
+            answer = await self.handle(message, Caller(receive, body))
             status = 202 if type(answer) is Waiting else 200
         except PolicyServerError as error:
             status = error.status
@@ -242,10 +131,6 @@ class Call:
             raise InvalidMessage(f"the message is not JSON: {error}") from None
         except RecursionError:
             raise InvalidMessage("the message is nested too deeply") from None
-
-
-class Disconnected(InvalidMessage):
-    """Nobody is there any more to be refused anything; a browser that leaves a page does that."""
 
 
 async def _body(scope, receive) -> bytes:
@@ -316,11 +201,12 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
         "log_action": (server.log_action, LogAction, (Recorded, Waiting)),
         "log_returns": (server.log_returns, LogReturns, (Recorded,)),
     }
+    look = Views(server)
     views = {
-        "status": (server.get_status, Status),
-        "policy": (server.get_policy, PolicySnapshot),
-        "episodes": (server.get_episodes, Transcripts),
-        "episodes/{episode_id}": (server.get_episode, Transcript),
+        "status": (look.get_status, Status),
+        "policy": (look.get_policy, PolicySnapshot),
+        "episodes": (look.get_episodes, Transcripts),
+        "episodes/{episode_id}": (look.get_episode, Transcript),
     }
     description = encode(describe(calls, views))
 

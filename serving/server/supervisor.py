@@ -1,4 +1,4 @@
-"""The learner as the policy server sees it: starts it, feeds it, paces acting, starts it again.
+"""The learner as the policy server sees it: starts it, feeds it, starts it again.
 
 Experience is numbered and kept until a checkpoint holds it, so a learner that dies loses none:
 its successor starts from the checkpoint and is sent what comes after.
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from serving import checkpoints
@@ -32,7 +33,6 @@ from serving.link import (
 from serving.policy import Policy
 from serving.server.episodes import EpisodeBook
 
-MOST_STEPS_KEPT = 500_000  # waiting for the learner or for its next checkpoint
 FEED_INTERVAL = 0.01  # seconds
 SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobody waits for it
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
@@ -46,8 +46,7 @@ class LearnerSupervisor:
 
     allowed
         how many env steps the policy may have acted in this session (`book.acted`) before
-        `get_action` waits: acting is paced by learning, because a replay full of games of an
-        outdated policy makes runs collapse.
+        `get_action` waits; see `serving.server.pacing`
     """
 
     def __init__(
@@ -66,17 +65,17 @@ class LearnerSupervisor:
         self.owed = 0
         self.updates_per_second = 0.0
         self.restarts = 0
-        self.waiting_clients = 0
+        self.on_change: Callable[[], None] = lambda: None
         self.saved_at: float | None = None
         self.iteration = asyncio.Event()  # set at each of the learner's reports
         self._inherit = list(inherit)  # file descriptors the learner holds open too
         self._failures = 0
         self._sequence = 0
         self._kept: deque[tuple[int, int, bytes]] = deque()  # sequence, steps, frame
-        self._steps_kept = 0
+        self.steps_kept = 0  # waiting for the learner, or for its next checkpoint
+        self.bytes_kept = 0
         self._sent = 0
         self._last_heard = time.monotonic()
-        self._changed = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen | None = None
         self._socket = None
@@ -88,47 +87,16 @@ class LearnerSupervisor:
 
     # -- for the players ----------------------------------------------------------------------
 
-    def may_act(self, at_leisure: bool = False) -> bool:
-        """Whether the policy may take another step of a training episode now.
+    @property
+    def slack(self) -> int:
+        """Env steps acting may be ahead of learning."""
+        return self.configure.options.get("slack", 0)
 
-        at_leisure: the player pauses between steps. It may run ahead by a second slack, so that a
-        person at a game need not queue behind rollouts, which use up the first.
-        """
-        ahead = self.configure.options.get("slack", 0) if at_leisure else 0
-        return self.book.acted < self.allowed + ahead or self._nobody_to_wait_for()
-
-    def has_room(self) -> bool:
-        """Whether more experience can be kept without losing any."""
-        return self._steps_kept + self.book.untaken < MOST_STEPS_KEPT
-
-    async def wait_until(self, condition, patience: float) -> bool:
-        """Waits up to `patience` seconds for `condition()`; False if it did not come true."""
-        deadline = time.monotonic() + patience
-        self.waiting_clients += 1
-        try:
-            while not condition():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                try:
-                    # A second at most: silence of the learner makes no event.
-                    await asyncio.wait_for(self._changed.wait(), min(left, 1.0))
-                except TimeoutError:
-                    pass
-            return True
-        finally:
-            self.waiting_clients -= 1
-
-    def waiting_for(self) -> str:
-        """What a waiting player waits for, in words."""
-        if self._phase in ("starting", "restarting"):
-            return f"the learner to start ({self.why})"
-        if not self.has_room():
-            return f"the learner to take over {self._steps_kept} steps"
-        return (
-            f"the learner to catch up: it is {self.steps_waiting} steps behind, "
-            f"at {self.updates_per_second:.0f} updates/s"
-        )
+    @property
+    def nobody_learns(self) -> bool:
+        """Whether there is no use in waiting for the learner: it is silent, or there is none."""
+        silent = time.monotonic() - self._last_heard > SILENCE_TOLERATED
+        return self._stopping or silent or self._phase == "failed"
 
     @property
     def state(self) -> str:
@@ -158,10 +126,6 @@ class LearnerSupervisor:
         if now - then >= 1.0:
             self._cpu = (now, used)
         return max(0.0, (used - before) / max(now - then, 1e-3))
-
-    def _nobody_to_wait_for(self) -> bool:
-        silent = time.monotonic() - self._last_heard > SILENCE_TOLERATED
-        return self._stopping or silent or self._phase == "failed"
 
     # -- for the server -----------------------------------------------------------------------
 
@@ -201,10 +165,10 @@ class LearnerSupervisor:
                 return
             if self.fatal or self._failures > FAILURES_TOLERATED:
                 self._phase = "failed"
-                self._notify()
+                self.on_change()
                 return await self._keep_what_comes()
             self._phase, self.restarts = "restarting", self.restarts + 1
-            self._notify()
+            self.on_change()
             await asyncio.sleep(min(2.0 ** (self._failures - 2), 8.0) if self._failures > 1 else 0)
             if not self._has_stopped():
                 self.start()
@@ -219,7 +183,7 @@ class LearnerSupervisor:
             return
         self._collect()
         self._stopping, self._stop_by = True, time.monotonic() + SECONDS_TO_STOP
-        self._notify()
+        self.on_change()
         while not self._has_stopped() and time.monotonic() < self._stop_by:
             if self._writer is None and not self._kept:
                 break  # it is starting, and would have nothing to save
@@ -274,7 +238,7 @@ class LearnerSupervisor:
                     self.updates_per_second = message.updates_per_second
                     self._phase, self.why = "serving", ""
                     self.iteration.set()
-                    self._notify()
+                    self.on_change()
                 case Saved():
                     self.saved_at = time.monotonic()
                     self._failures = 0
@@ -285,7 +249,7 @@ class LearnerSupervisor:
                     self.counters = message.counters
                     self._sent = message.counters.consumed
                     self._writer = writer
-                    self._notify()
+                    self.on_change()
                 case Fatal():
                     self.fatal = message.why
 
@@ -314,8 +278,10 @@ class LearnerSupervisor:
         for experience in self.book.take_experience():
             self._sequence += 1
             experience.sequence = self._sequence
-            self._kept.append((self._sequence, experience.steps, frame(experience)))
-            self._steps_kept += experience.steps
+            message = frame(experience)
+            self._kept.append((self._sequence, experience.steps, message))
+            self.steps_kept += experience.steps
+            self.bytes_kept += len(message)
 
     def _send_unsent(self) -> None:
         self._collect()
@@ -331,8 +297,10 @@ class LearnerSupervisor:
 
     def _forget(self, consumed: int) -> None:
         while self._kept and self._kept[0][0] <= consumed:
-            self._steps_kept -= self._kept.popleft()[1]
-        self._notify()
+            _, steps, message = self._kept.popleft()
+            self.steps_kept -= steps
+            self.bytes_kept -= len(message)
+        self.on_change()
 
     async def _bury(self) -> None:
         """Makes sure the process is gone, and says why it went."""
@@ -357,10 +325,6 @@ class LearnerSupervisor:
         except checkpoints.CheckpointError as error:
             self.fatal = self.why = str(error)
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
 
 class NoLearner(LearnerSupervisor):
     """For a server that acts and records, and never learns: there is no process, and nobody waits."""
@@ -377,7 +341,8 @@ class NoLearner(LearnerSupervisor):
             self.book.take_experience()
             await asyncio.sleep(FEED_INTERVAL)
 
-    def may_act(self, at_leisure: bool = False) -> bool:
+    @property
+    def nobody_learns(self) -> bool:
         return True
 
     @property

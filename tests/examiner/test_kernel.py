@@ -13,7 +13,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.validator import Validator
 from traitlets.config import PyFileConfigLoader
 
-from serving.client import GRADING
+from serving.connection import GRADING
 from serving.examiner.kernel import GradingKernelManager
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from serving import running_server
-from serving.client import GRADING
+from serving.connection import GRADING
 from serving.exercises.compare_algorithms import (
     check_conclude,
     check_mean_and_spread,

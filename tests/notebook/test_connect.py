@@ -10,7 +10,7 @@ from conftest import free_port
 from served import ACTIONS, SIZE, Served
 
 import serving
-from serving.client import GRADING
+from serving.connection import GRADING
 from serving.notebook.connect import command
 from serving.protocol import PolicyServerError, ServerUnreachable
 

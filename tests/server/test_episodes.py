@@ -16,6 +16,7 @@ from serving.protocol import (
     LoggedStep,
     TooManyEpisodes,
 )
+from serving.server import episode as one_episode
 from serving.server import episodes
 from serving.server.episodes import EpisodeBook
 
@@ -270,7 +271,7 @@ def test_logged_and_acted_steps_are_never_in_one_fragment(book):
 
 def test_fragments_are_bounded(monkeypatch, book):
     """Is a long block cut into fragments, without losing or repeating a step?"""
-    monkeypatch.setattr(episodes, "FRAGMENT_STEPS", 10)
+    monkeypatch.setattr(one_episode, "FRAGMENT_STEPS", 10)
     book.start("e", True)
     end(book, "e", 35, steps=[step(k, k % ACTIONS, k) for k in range(35)])
     fragments = take(book)
@@ -444,8 +445,8 @@ def test_incomplete_steps(book):
 @pytest.mark.parametrize("training", [True, False])
 def test_very_long_episodes_forget_old_steps_but_no_experience(monkeypatch, book, training):
     """Does an episode that never ends stay small, while the learner gets every step of it once?"""
-    monkeypatch.setattr(episodes, "STEPS_KEPT", 50)
-    monkeypatch.setattr(episodes, "FRAGMENT_STEPS", 40)
+    monkeypatch.setattr(one_episode, "STEPS_KEPT", 50)
+    monkeypatch.setattr(one_episode, "FRAGMENT_STEPS", 40)
     rng, steps, got = np.random.default_rng(0), 2_000, []
     book.start("e", training)
     for k in range(steps):
@@ -472,7 +473,7 @@ def test_very_long_episodes_forget_old_steps_but_no_experience(monkeypatch, book
 
 def test_long_episodes_nobody_learns_from_lose_nothing(monkeypatch, book):
     """Is nothing forgotten that the learner has not got yet?"""
-    monkeypatch.setattr(episodes, "STEPS_KEPT", 20)
+    monkeypatch.setattr(one_episode, "STEPS_KEPT", 20)
     book.start("e", True)
     log(book, "e", *[step(k, 0, k) for k in range(500)])
     for k in range(500, 600):
@@ -489,7 +490,7 @@ def test_long_episodes_nobody_learns_from_lose_nothing(monkeypatch, book):
 def test_random_players_against_a_naive_book(monkeypatch, seed):
     """Do learner and transcripts get exactly what random interleaved players did?"""
     rng = np.random.default_rng(seed)
-    monkeypatch.setattr(episodes, "FRAGMENT_STEPS", int(rng.integers(2, 20)))
+    monkeypatch.setattr(one_episode, "FRAGMENT_STEPS", int(rng.integers(2, 20)))
     monkeypatch.setattr(episodes, "TRANSCRIPTS_KEPT", 1_000)
     book, fragments = EpisodeBook(SIZE, ACTIONS), defaultdict(list)
     done: dict[str, dict] = {}  # what the naive book says of ended episodes

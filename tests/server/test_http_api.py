@@ -18,8 +18,9 @@ from serving import protocol
 from serving.link import Configure
 from serving.policy import untrained
 from serving.running_server import RunningServer
+from serving.server.calls import PolicyServer
 from serving.server.episodes import EpisodeBook
-from serving.server.http_api import PolicyServer, make_app
+from serving.server.http_api import make_app
 from serving.server.supervisor import LearnerSupervisor
 
 SIZE, ACTIONS = 4, 2
@@ -605,7 +606,7 @@ def test_the_description_is_openapi(the_description):
 
 def test_every_route_is_documented_and_every_documented_path_exists(the_server, the_description):
     """Do the routes that are served and those that are described agree?"""
-    configure = Configure("s", "DQN", SIZE, ACTIONS, {}, "policy", None, "logs", "auto")
+    configure = Configure("s", "DQN", SIZE, ACTIONS, {}, "policy", None, "logs")
     book = EpisodeBook(SIZE, ACTIONS)
     learner = LearnerSupervisor(configure, book, untrained(SIZE, ACTIONS, [8]), 1)
     routes = make_app(PolicyServer(book, learner)).app.routes
