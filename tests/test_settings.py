@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from serving import ROOT
-from serving.command_line import StartError
+from serving.command_line import StartError, settings_from
+from serving.server.process import check
 from serving.settings import RUNS, DQNSettings, settings_for
-from serving.simple_policy_server import check, parse, settings_from
+from serving.simple_policy_server import parse
 
 REQUIRED = ["--observation-size=4", "--action-size=2"]
 FIELDS = DQNSettings.__struct_fields__

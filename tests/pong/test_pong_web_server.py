@@ -15,8 +15,8 @@ import httpx
 import pytest
 from web_server import SCRIPT, WebServer
 
-from serving import do_rollouts, pong_web_server
-from serving.pong import PongEnv
+from serving import do_rollouts
+from serving.pong import PongEnv, web_server
 from serving.pong.court import COURT_FILE
 from serving.running_server import RunningServer
 
@@ -307,7 +307,7 @@ def test_a_port_in_use_is_named(web_servers, nobody):
 
 
 def test_the_curve_goes_back_to_the_start_and_stays_short():
-    link = pong_web_server.PolicyServerLink("http://localhost:1", None)
+    link = web_server.PolicyServerLink("http://localhost:1", None)
 
     class Status:
         env_steps, mean_return = 0, None
@@ -319,7 +319,7 @@ def test_the_curve_goes_back_to_the_start_and_stays_short():
         status.env_steps, status.mean_return = steps, steps / 20_000 - 5
         link._draw(status)
         link._draw(status)  # nothing new: no new point
-        assert len(link.curve) <= pong_web_server.CURVE_POINTS
+        assert len(link.curve) <= web_server.CURVE_POINTS
     assert link.curve[0][0] == 0 and link.curve[-1][0] == 99_900
     assert link.curve == sorted(link.curve)
     status.env_steps = 50  # a fresh policy server

@@ -1,0 +1,298 @@
+"""The policy server process, from its options to its exit code.
+
+It listens before anything heavy is loaded, starts the learner, tells what is going on, and stops
+in an orderly way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+import uvloop
+
+from serving import checkpoints
+from serving.checkpoints import CheckpointError
+from serving.command_line import StartError, listen, settings_from
+from serving.link import Configure
+from serving.logs import EpisodeLog, LogError
+from serving.policy import untrained
+from serving.server.calls import PolicyServer
+from serving.server.episode import Episode
+from serving.server.episodes import EpisodeBook
+from serving.server.http_api import make_app
+from serving.server.supervisor import LearnerSupervisor, NoLearner
+from serving.web.guard import LOOPBACK
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serves as the options of `simple_policy_server.py` say; the exit code."""
+    # Until the server has its own handlers: an end that cleans up behind itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return serve(options)
+    except (StartError, CheckpointError, LogError) as error:
+        print(f"simple_policy_server: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises StartError for what can be known before anything is started."""
+    for name in ("observation_size", "action_size"):
+        if not 1 <= getattr(options, name) <= 100_000:
+            flag = "--" + name.replace("_", "-")
+            raise StartError(f"{flag}={getattr(options, name)}: expected a number from 1 to 100000")
+    if not 0 < options.abandon_after:
+        raise StartError(f"--abandon-after={options.abandon_after}: expected more than 0 seconds")
+    for package in ("ray", "torch"):
+        if importlib.util.find_spec(package) is None:
+            raise StartError(
+                f"the package '{package}' is not installed in {sys.prefix}; "
+                "`make lab` sets up an environment that has everything"
+            )
+    if options.token is None and options.host not in LOOPBACK:
+        options.token = secrets.token_urlsafe(16)
+
+
+def line(server: PolicyServer) -> str:
+    """One iteration, for people."""
+    status = server.status()
+    mean = "   -  " if status.mean_return is None else f"{status.mean_return:6.1f}"
+    state = (
+        "" if status.state == "learning" else f"  [{status.state}{status.why and ': '}{status.why}]"
+    )
+    if status.run == "DQN":
+        its_own = f"exploration {status.exploration:.2f}"
+    else:
+        its_own = f"too old {status.outdated_steps:,}"
+        if status.unlearnable_steps:
+            its_own += f"  logged in vain {status.unlearnable_steps:,}"
+    return (
+        f"{status.uptime:5.0f} s  steps {status.env_steps:7,}  episodes {status.episodes:5,}  "
+        f"mean return {mean}  {its_own}  "
+        f"updates {status.updates:7,} ({status.updates_per_second:3.0f}/s)  "
+        f"policy v{status.policy_version}{state}"
+    )
+
+
+def say(text: str) -> None:
+    """Prints; a terminal that was closed meanwhile is no reason to fail."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")
+
+
+async def report(server: PolicyServer) -> None:
+    """Prints a line per iteration, as long as there is something new to say."""
+    said, warned = None, False
+    before = server.status().unlearnable_steps  # of a checkpoint: said when they came
+    while True:
+        await asyncio.sleep(1.0)
+        status = server.status()
+        if status.unlearnable_steps > before and not warned:
+            say(
+                f"logged steps teach --run={status.run} nothing: it learns only from actions that "
+                "its own policy chose. --run=DQN learns from everybody's."
+            )
+            warned = True
+        news = (status.env_steps, status.updates, status.state, status.learner_restarts)
+        if news != said:
+            say(line(server))
+            said = news
+
+
+def write_down(episode: Episode, log: EpisodeLog) -> None:
+    """Copies what the log needs: it is written in a thread, and the episode may be forgotten."""
+    steps = len(episode.actions)
+    rows = np.array(episode.observations).reshape(-1, episode.size)[:steps]
+    log.write(rows, np.array(episode.actions), np.array(episode.rewards),
+              truncated=episode.ending != "terminated")  # fmt: skip
+
+
+async def watch(log: EpisodeLog) -> None:
+    """Says it once if served episodes cannot be written any more."""
+    while not (log.error or log.dropped):
+        await asyncio.sleep(1.0)
+    say(f"served episodes are lost to the log: {log.error or 'the disk is too slow'}")
+
+
+async def tidy(book: EpisodeBook) -> None:
+    """Ends abandoned episodes, so that what they taught is learned from."""
+    while True:
+        await asyncio.sleep(min(5.0, book.abandon_after / 4))
+        book.end_abandoned()
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
+    check(options)
+    settings = settings_from(options)
+    listener = listen(options.host, options.port, "is a policy server running there already")
+    scratch = episode_log = None
+    if options.checkpoint_file is None:
+        scratch = tempfile.mkdtemp(prefix="policy-server-")
+        options.checkpoint_file = f"{scratch}/policy"
+    checkpoint_file = Path(options.checkpoint_file).absolute()
+    log_dir = str(Path(options.log_dir or f"{checkpoint_file}.logs").absolute())
+    try:
+        checkpoint_lock = checkpoints.lock(checkpoint_file)
+        book = EpisodeBook(options.observation_size, options.action_size, options.abandon_after)
+        if options.write_logs:
+            episode_log = EpisodeLog(options.write_logs)
+            book.on_ended = functools.partial(write_down, log=episode_log)
+        policy = untrained(
+            options.observation_size, options.action_size, settings.hidden, settings.seed,
+            "action_values" if options.run == "DQN" else "action_logits",
+        )  # fmt: skip
+        allowed = settings.first_allowance
+        restore = checkpoints.newest(checkpoint_file)
+        if restore:
+            meta, policy = checkpoints.read(restore)
+            checkpoints.check_fits(
+                meta, restore, options.run,
+                options.observation_size, options.action_size, settings.hidden,
+            )  # fmt: skip
+            counters = meta.counters
+            book.env_steps, book.episodes = counters.env_steps, counters.episodes
+            book.logged_steps, allowed = counters.logged_steps, settings.allowance
+        learner = (NoLearner if options.no_learner else LearnerSupervisor)(
+            Configure(
+                session=uuid.uuid4().hex,
+                run=options.run,
+                observation_size=options.observation_size,
+                action_size=options.action_size,
+                options={name: getattr(settings, name) for name in settings.__struct_fields__},
+                checkpoint_file=str(checkpoint_file),
+                restore=restore,
+                log_dir=log_dir,
+                first_policy=policy.pack(),
+            ),
+            book,
+            policy,
+            allowed,
+            inherit=[checkpoint_lock],
+        )
+        if restore:
+            learner.counters = counters
+        learner.start()
+        server = PolicyServer(book, learner, settings.seed)
+        keeps = scratch is None and not options.no_learner
+        greet(options, listener, policy.version if restore else None, log_dir, keeps)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(options, server, listener, episode_log, keeps))
+    finally:
+        listener.close()
+        if episode_log:
+            episode_log.close()
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> None:
+    host, port = listener.getsockname()[:2]
+    host = options.host if options.host in LOOPBACK else host
+    host = f"[{host}]" if ":" in host else host
+    say(f"policy server listens at http://{host}:{port}")
+    if options.token:
+        say(f"clients need the token {options.token}")
+    if restored_version is not None:
+        say(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
+    elif keeps:
+        say(f"saves to {options.checkpoint_file} every few seconds")
+    if options.write_logs:
+        say(f"writes served episodes to {options.write_logs}")
+    if keeps or options.log_dir:
+        say(f"watch it learn with: tensorboard --logdir {log_dir}")
+    say("stop it with Ctrl-C")
+
+
+class _HttpServer(uvicorn.Server):
+    """Leaves the signals to us: after Ctrl-C the learner still has to save."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):
+        yield
+
+
+def _on_input(stop) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        stop()
+
+
+async def _serve(
+    options,
+    server: PolicyServer,
+    listener: socket.socket,
+    episode_log: EpisodeLog | None,
+    keeps: bool,
+) -> int:
+    book, learner = server.book, server.learner
+    http_server = _HttpServer(
+        uvicorn.Config(
+            make_app(server, options.token),
+            http="httptools",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=3600,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+    def stop() -> None:
+        if http_server.should_exit:
+            learner.kill()  # asked twice: do not wait for the last checkpoint
+        http_server.should_exit = True
+
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        signals.append(signal.SIGHUP)  # the terminal was closed
+    for name in signals:
+        asyncio.get_running_loop().add_signal_handler(name, stop)
+    if options.stop_with_stdin:
+        asyncio.get_running_loop().add_reader(sys.stdin, _on_input, stop)
+    background = [asyncio.create_task(learner.run()), asyncio.create_task(tidy(book))]
+    if episode_log:
+        background.append(asyncio.create_task(watch(episode_log)))
+    if not options.quiet:
+        background.append(asyncio.create_task(report(server)))
+    serving = asyncio.create_task(http_server.serve(sockets=[listener]))
+    try:
+        while not serving.done():
+            await asyncio.wait([serving], timeout=0.2)
+            if learner.fatal:
+                http_server.should_exit = True
+    finally:
+        if keeps:
+            if not options.quiet:
+                say("stopping: the learner saves ... (Ctrl-C again does not wait for it)")
+            await learner.stop()
+        learner.kill()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+    if learner.fatal:
+        raise StartError(learner.fatal)
+    if not options.quiet:
+        say("stopped")
+    return 0
