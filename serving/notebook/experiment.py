@@ -47,7 +47,8 @@ def replay(client: PolicyClient, episodes: Iterable[Episode]) -> None:
         for step in episode:
             client.log_action(episode_id, step["obs"], step["action"])
             client.log_returns(episode_id, step["reward"])
-        client.end_episode(episode_id, episode[-1]["obs"])
+        last = episode[-1]
+        client.end_episode(episode_id, last["obs"], truncated=last.get("truncated", False))
 
 
 def what_a_log_adds(client: PolicyClient, episodes: Iterable[Episode]) -> dict[str, int]:
