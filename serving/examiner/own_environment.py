@@ -29,12 +29,15 @@ import numpy as np
 from serving.evaluation import time_limit
 from serving.examiner.exam import Exam
 from serving.exercises.own_environment import (
+    STEPS_OF_ONE_ITERATION,
     TOPICS,
-    at_random,
     examine,
+    examine_loop,
+    examine_sizes,
     no_folder_at_home,
     returns_of,
     simple_policies,
+    wrong_policy,
 )
 from serving.exercises.serve_and_learn import Findings, explain
 from serving.policy import Policy
@@ -43,7 +46,6 @@ from serving.ray_cluster import attach_ray, without_stderr
 ENV, LEARN = "MyEnv", "learn"
 EPISODES = 60  # that two policies are compared in
 CLEARLY = 4.0  # standard errors
-STEPS_OF_ONE_ITERATION = 10_000
 SECONDS_TO_LEARN = 240.0
 SECONDS_FOR_ANOTHER_TRY = 60.0  # who needed longer does not learn once more
 LEAD_OF_SERVED, LEARNED_STEPS = 5.0, 1_000
@@ -167,18 +169,9 @@ class EnvironmentExam:
         sizes = self.namespace.get("sizes")
         assert callable(sizes), "there is no function sizes in this notebook"
         self.require("spaces")
-        for env in (self.env_class(), *(_Blank(n, k) for n, k in ((7, 3), (1, 5), (3, 2)))):
-            expected = (env.observation_space.shape[0], int(env.action_space.n))
-            try:
-                with quietly():
-                    answer = sizes(env)
-                right = tuple(int(number) for number in answer) == expected
-            except Exception as error:  # noqa: BLE001 - it is the student's code
-                raise AssertionError(explain(error, "sizes(env)")) from None
-            assert right, (
-                f"sizes(env) returned {answer!r} for {env.observation_space} and "
-                f"{env.action_space}, expected {expected}"
-            )
+        with quietly():
+            findings = examine_sizes(sizes, self.env_class)
+        assert not findings.by_topic, findings.by_topic["sizes"][0]
 
     def serve(self) -> ServedExam:
         """An exam with a fresh policy server that fits the student's environment."""
@@ -266,35 +259,9 @@ class EnvironmentExam:
 
     def _require_policy(self, act) -> None:
         """A function of an observation, greedy, with valid actions for answers."""
-        assert callable(act), (
-            f"{LEARN} returned {act!r}, expected a function that is given an observation and "
-            "returns an action"
-        )
-        with self._relabelled():
-            env = Relabelled()
-            actions = int(env.action_space.n)
-            random, observations = at_random(actions, 4), []
-            for seed in range(20):
-                observation, _ = env.reset(seed=seed)
-                observations.append(observation)
-                observation, *_ = env.step(random(observation))
-                observations.append(observation)
-        for observation in observations:
-            try:
-                with quietly():
-                    answers = [act(observation.copy()) for _ in range(5)]
-            except Exception as error:  # noqa: BLE001 - it is the student's code
-                raise AssertionError(explain(error, "act(observation)")) from None
-            for answer in answers:
-                valid = isinstance(answer, (int, np.integer)) and 0 <= answer < actions
-                assert valid, (
-                    f"act({observation}) returned {answer!r}, expected an action as a number, 0 "
-                    f"to {actions - 1}: int(...)"
-                )
-            assert len(set(answers)) == 1, (
-                f"act({observation}) returned {answers} when it was asked five times: take the "
-                "action with the largest output, do not draw one"
-            )
+        with self._relabelled(), quietly():
+            wrong = wrong_policy(act, Relabelled)
+        assert not wrong, wrong
 
     def _compare(
         self, act: Callable, other: Callable, reverse: bool = True
@@ -323,6 +290,10 @@ class ServedExam(Exam):
 
     measure = "a lead over random actions, in standard errors,"
     _looks = 0
+
+    def _watch(self) -> Findings:
+        with self.playing():
+            return examine_loop(self.function("run_one_episode"), self.make_env, self.client)
 
     def judge(self, policy: Policy) -> float:
         """The lead of the frozen, greedy policy; other seeds at each look, so that one of many
@@ -365,14 +336,6 @@ def lead_of(ours: np.ndarray, theirs: np.ndarray) -> float:
     if abs(mean) < 1e-9:
         return 0.0
     return float(np.clip(mean / max(error, 1e-12), -99, 99))
-
-
-class _Blank(gym.Env):
-    """Nothing but two spaces."""
-
-    def __init__(self, numbers: int, actions: int):
-        self.observation_space = gym.spaces.Box(-1, 1, (numbers,), np.float32)
-        self.action_space = gym.spaces.Discrete(actions)
 
 
 def attach() -> None:

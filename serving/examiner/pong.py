@@ -20,6 +20,9 @@ from serving.exercises.pong import (
     SHARE_TOPICS,
     TRAIN_TOPICS,
     ShortGame,
+    examine_play_game,
+    examine_share,
+    examine_train,
     points,
     try_command,
     watch_share,
@@ -29,6 +32,7 @@ from serving.exercises.serve_and_learn import Findings, watch
 from serving.policy import Policy
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
 
+LONGEST_GAME = 3_000  # steps
 STEPS_TO_TRAIN = 250  # a few short games
 STEPS_A_LESSON = 1_000  # between two looks at the policy
 GAMES_TO_JUDGE = 20
@@ -100,18 +104,25 @@ class PongExam(Exam):
                 task=PLAY_GAME, training_enabled=False,
             )  # fmt: skip
 
+    def _watch(self) -> Findings:
+        """Games of all lengths and endings, one as long as a game of Pong may be."""
+        with self.playing():
+            return examine_play_game(self.function("play_game"), self.client, LONGEST_GAME)
+
     def _watch_shares(self, make_envs) -> Findings:
-        findings = Findings()
-        for make_env in make_envs:
-            with self.playing():
-                seen = watch_share(self.function("share_of_points"), make_env(), self.client, 6)
-            for topic, sentences in seen.by_topic.items():
-                for sentence in sentences:
-                    findings.add(topic, sentence)
+        function = self.function("share_of_points")
+        with self.playing():
+            findings = examine_share(function, self.client)
+            for make_env in make_envs:
+                if not findings:
+                    findings = watch_share(function, make_env(), self.client, 6)
         return findings
 
     def _watch_train(self) -> Findings:
+        function = self.function("train")
         with self.playing():
-            return watch_train(
-                self.function("train"), self.make_short_env(), self.client, STEPS_TO_TRAIN
-            )
+            findings = examine_train(function, self.client)
+            if not findings:
+                env = self.make_short_env()
+                findings = watch_train(function, env, self.client, STEPS_TO_TRAIN)
+        return findings

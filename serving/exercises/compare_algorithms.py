@@ -79,12 +79,15 @@ class Watched:
 
 
 @contextlib.contextmanager
-def servers_watched(namespace: dict | None = None) -> Iterator[Watched]:
+def servers_watched(namespace: dict | None = None, learner: bool = True) -> Iterator[Watched]:
     """Servers that are started in the block leave their records when they are stopped; those that
-    are not are ended with the block."""
+    are not are ended with the block. Without a `learner` they record only, and are up sooner."""
     watched = Watched()
 
     class WatchedServer(RunningServer):
+        def __init__(self, *sizes, **options):
+            super().__init__(*sizes, **{"learner": learner, **options})
+
         def start(self):
             watched.started.append(self)
             return super().start()
@@ -120,11 +123,12 @@ def watch_curve(
     steps: int,
     namespace: dict | None = None,
     seconds: float = SECONDS_FOR_A_CURVE,
+    learner: bool = True,
 ) -> tuple[Findings, Record | None]:
     """Lets the function make one curve, and compares it with its server's record."""
     findings, reported = Findings(), []
     began = time.monotonic()
-    with servers_watched(namespace) as watched:
+    with servers_watched(namespace, learner) as watched:
         curve = error = None
         try:
             call = f"learning_curve({run!r}, {seed}, {steps}, report)"
@@ -390,12 +394,12 @@ def _expected_conclusion(curves: dict, logged: dict, target: float) -> dict:
 def examine_curve(learning_curve: Callable, run: str = "PG", seed: int = 7) -> Findings:
     """Two short curves; the second one is to end with an episode exactly. Topics: CURVE_TOPICS."""
     namespace = namespace_of(learning_curve)
-    findings, record = watch_curve(learning_curve, run, seed, 60, namespace)
+    findings, record = watch_curve(learning_curve, run, seed, 60, namespace, learner=False)
     if findings:
         return findings
-    # The same seeds make the same episodes again, as no learner is up so soon.
+    # The same seeds make the same episodes again, as nothing was learned.
     enough = int(record.rows[1][1])
-    return watch_curve(learning_curve, run, seed, enough, namespace)[0]
+    return watch_curve(learning_curve, run, seed, enough, namespace, learner=False)[0]
 
 
 def check_learning_curve(learning_curve: Callable) -> bool:
@@ -413,8 +417,8 @@ def check_mean_and_spread(mean_and_spread: Callable) -> bool:
 def check_conclude(conclude: Callable) -> bool:
     """Tries it on invented figures, and prints what is right and what is not."""
     says = (
-        "Invented figures. A: few episodes, much time, one seed of three that never gets there. "
-        "B: many episodes, little time. Then another target, and one that nobody reaches ..."
+        "Invented figures. Run A: few episodes, much time, and a seed that never gets there; run B: "
+        "many episodes, little time ..."
     )
     return show(lambda: examine_conclude(conclude), CONCLUSION_TOPICS, says)
 

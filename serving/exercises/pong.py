@@ -106,7 +106,7 @@ def try_command(command) -> Findings:
             try:
                 return inspect_server(server.start().client().status())
             finally:
-                server.end()
+                server.stop()
     except NoCommand as error:
         said = str(error)
     except (RuntimeError, PolicyServerError):
@@ -142,14 +142,7 @@ class CommandedServer(RunningServer):
                 f"the command is {command!r}, expected python serving/{SCRIPT.name} and its options"
             )
         self.folder = folder
-        self.command[2:] = [*words[2:], "--port=0", "--stop-with-stdin"]
-
-    def end(self) -> None:
-        """Ends it without waiting for its learner: nothing needs to be kept."""
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.terminate()
-        self.stop()
+        self.command[2:] = [*words[2:], "--port=0", "--stop-with-stdin", "--no-learner"]
 
 
 # -- games ------------------------------------------------------------------------------------------

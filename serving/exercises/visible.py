@@ -54,8 +54,9 @@ def playing_against(function: Callable, client: PolicyClient) -> Iterator[None]:
 def a_server_for(
     function: Callable, observation_size: int, action_size: int, **options
 ) -> Iterator[PolicyClient]:
-    """A fresh policy server that the function plays against in the block, and that is gone then."""
-    with RunningServer(observation_size, action_size, **options) as server:
+    """A fresh policy server that the function plays against in the block, and that is gone then. It
+    records and does not learn: a check looks at what was said, and is over before a learner is up."""
+    with RunningServer(observation_size, action_size, learner=False, **options) as server:
         client = server.client()
         with playing_against(function, client):
             yield client
