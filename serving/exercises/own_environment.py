@@ -23,7 +23,7 @@ from serving.client import PolicyClient
 from serving.evaluation import time_limit
 from serving.exercises.serve_and_learn import TOPICS as LOOP_TOPICS
 from serving.exercises.serve_and_learn import Findings, explain, watch
-from serving.exercises.visible import a_server_for, is_graded, require, require_all, show
+from serving.exercises.visible import a_server_for, is_alone, require, require_all, show
 
 TOPICS = {
     "spaces": "what is seen and what can be done is what its spaces say, and check_env passes",
@@ -400,8 +400,8 @@ def no_folder_at_home() -> Iterator[None]:
 def show_learning(learn: Callable, env_class: type[gym.Env]) -> Callable | None:
     """Runs `learn(env_class)`, compares the policy it returns with thoughtless ones, and returns it;
     None, with a sentence, if there is none."""
-    if is_graded():
-        print("Whoever grades this lets it learn by themselves.")
+    if is_alone():
+        print("Nothing is learned here while a notebook is graded or validated.")
         return None
     if any(wrong := examine(env_class).by_topic.values()):
         print(f"✗ first make the environment right: {next(filter(None, wrong))[0]}")

@@ -23,8 +23,13 @@ EXAMINER = "EXAMINER"  # set in the kernel that an examiner questions
 
 
 def is_graded() -> bool:
-    """Whether this kernel is a grader's."""
-    return any(os.environ.get(name) for name in (EXAMINER, GRADING))
+    """Whether an examiner questions this kernel."""
+    return bool(os.environ.get(EXAMINER))
+
+
+def is_alone() -> bool:
+    """Whether nobody sits before this kernel: it grades, or *Validate* has started it."""
+    return bool(os.environ.get(GRADING)) or is_graded()
 
 
 def namespace_of(function: Callable) -> dict:
