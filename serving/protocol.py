@@ -304,6 +304,13 @@ class Status(msgspec.Struct):
     tensorboard: str
 
 
+class Curve(msgspec.Struct):
+    """Answer of `GET /curve`: points (env steps, mean return over the latest 20 training episodes)
+    since the server was started, at most 240 of them; the older ones lie farther apart."""
+
+    points: list[tuple[int, float]]
+
+
 def check_number(value: float, name: str) -> None:
     """Raises InvalidMessage unless `value` is finite and within ±LARGEST_NUMBER."""
     # One comparison catches NaN and infinity as well.

@@ -29,6 +29,7 @@ from serving.command_line import StartError, listen
 from serving.pong.court import COURT_FILE
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
 from serving.protocol import (
+    Curve,
     EndEpisode,
     GetAction,
     InvalidMessage,
@@ -49,7 +50,6 @@ LARGEST_BODY = 256 * 1024  # bytes; a page's message has a few hundred
 LOOK_EVERY = 1.0  # seconds
 TIMEOUT = 5.0  # seconds until a silent policy server counts as unreachable
 MOST_CONNECTIONS = 100  # to the policy server
-CURVE_POINTS = 240
 
 # All that a page may say to the policy server, and how it must look.
 RELAYED: dict[str, type[Message]] = {
@@ -80,7 +80,7 @@ class Live(msgspec.Struct):
     problem
         why there is nothing to play against, in a sentence; null if there is
     curve
-        points (env steps, mean return) since this web server was started
+        points (env steps, mean return) since the policy server was started
     """
 
     policy_server: str
@@ -142,7 +142,7 @@ class PolicyServerLink:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look(self) -> str | None:
-        """Asks for the status; returns what is wrong, if anything is."""
+        """Asks for status and curve; returns what is wrong, if anything is."""
         try:
             code, body = await self.exchange("GET", "status")
             if code == Unauthorized.status:
@@ -151,6 +151,8 @@ class PolicyServerLink:
                     "variable POLICY_SERVER_TOKEN and start this web server again"
                 )
             status = self._decoder.decode(body)
+            _, body = await self.exchange("GET", "curve")
+            self.curve = msgspec.json.decode(body, type=Curve).points
         except ServerUnreachable as error:
             self.status = None
             return str(error)
@@ -165,7 +167,6 @@ class PolicyServerLink:
                 f"--action-size={status.action_size}: Pong needs {OBSERVATION_SIZE} and "
                 f"{ACTION_SIZE}; start one with: {HOW_TO_START}"
             )
-        self._draw(status)
         return None
 
     def _found(self) -> str:
@@ -174,16 +175,6 @@ class PolicyServerLink:
             f"plays against the policy server at {self.address}: {status.run}, "
             f"policy v{status.policy_version}, {status.env_steps:,} env steps"
         )
-
-    def _draw(self, status: Status) -> None:
-        """Adds a point to the curve; begins anew when the policy server did."""
-        if self.curve and status.env_steps < self.curve[-1][0]:
-            self.curve.clear()
-        if status.mean_return is None or (self.curve and status.env_steps == self.curve[-1][0]):
-            return
-        self.curve.append((status.env_steps, round(status.mean_return, 3)))
-        if len(self.curve) > CURVE_POINTS:
-            del self.curve[1:-1:2]  # half as dense, as long as before
 
 
 class Pages:

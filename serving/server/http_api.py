@@ -18,6 +18,7 @@ from serving.policy import PolicySnapshot
 from serving.protocol import (
     LARGEST_BODY,
     Action,
+    Curve,
     Disconnected,
     EndEpisode,
     EpisodeStarted,
@@ -58,6 +59,9 @@ class Views:
 
     async def get_status(self, request: Request) -> Response:
         return json_answer(self.status())
+
+    async def get_curve(self, request: Request) -> Response:
+        return json_answer(Curve(self.book.curve))
 
     async def get_policy(self, request: Request) -> Response:
         return json_answer(self.learner.policy.snapshot())
@@ -127,6 +131,7 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
     look = Views(server)
     views = {
         "status": (look.get_status, Status),
+        "curve": (look.get_curve, Curve),
         "policy": (look.get_policy, PolicySnapshot),
         "episodes": (look.get_episodes, Transcripts),
         "episodes/{episode_id}": (look.get_episode, Transcript),

@@ -25,6 +25,8 @@ from serving.running_server import RunningServer
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
+ON_ITS_SIDE = ({"width": 844, "height": 390}, {"width": 568, "height": 320})
+TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 PLAYING = "body[data-phase=playing]"
 PAUSED = "body[data-phase=paused]"
 LOST = "body[data-phase=lost]"
@@ -79,6 +81,18 @@ def a_web_server(a_policy_server):
 
 
 @pytest.fixture(scope="module")
+def a_web_server_that_only_acts():
+    """With a policy server behind it that has no learner: it is up at once, and stays as it is."""
+    with RunningServer(8, 3, learner=False) as policy_server:
+        server = WebServer(policy_server.address)
+        try:
+            server.says("plays against")
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
 def a_browser():
     # As root, which it is in CI's container, Chromium has no sandbox of its own.
     with sync_playwright() as playwright:
@@ -93,7 +107,7 @@ def open_page(a_browser, request):
     contexts, complaints = [], []
 
     def open_(address: str, **options) -> Page:
-        context = a_browser.new_context(**{"viewport": DESKTOP, **options})
+        context = a_browser.new_context(**{"viewport": DESKTOP, "color_scheme": "dark", **options})
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
@@ -383,6 +397,12 @@ def test_a_lost_policy_server_pauses_the_game_until_it_is_back(open_page, tmp_pa
             page.wait_for_selector(LOST)
             expect(page.locator("#overlay-text")).to_contain_text("No policy server answers")
             expect(page.locator("#problem")).to_contain_text("simple_policy_server.py")
+            expect(page.locator("#connection")).to_have_text("no policy server")
+            # What is to be typed stands alone, and so does what comes after it.
+            command = page.locator("#overlay-text .command")
+            assert command.inner_text().startswith("python ")
+            assert command.inner_text().endswith("--checkpoint-file=pong")
+            expect(page.locator("#overlay-hope")).to_be_visible()
             score = page.inner_text(".score")
             page.screenshot(path=tmp_path / "lost.png")
             page.wait_for_timeout(1500)
@@ -399,6 +419,7 @@ def test_a_lost_policy_server_pauses_the_game_until_it_is_back(open_page, tmp_pa
             web_server.stop()
             page.wait_for_selector(LOST)
             expect(page.locator("#overlay-text")).to_contain_text("web server does not answer")
+            expect(page.locator("#connection")).to_have_text("no web server")
             web_server = WebServer(policy_server.address, port=port)
             page.wait_for_selector(PLAYING)
         finally:
@@ -494,9 +515,7 @@ def test_exploration_in_the_page_is_the_servers(a_page):
 
 
 def test_it_fits_a_phone_and_follows_a_finger(open_page, a_web_server):
-    page = open_page(
-        a_web_server.address, viewport=PHONE, device_scale_factor=2, is_mobile=True, has_touch=True
-    )
+    page = open_page(a_web_server.address, viewport=PHONE, **TOUCH)
     for mode in ("two", "demo", "one"):
         page.tap(f"[data-mode={mode}]")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -516,6 +535,54 @@ def test_it_fits_a_phone_and_follows_a_finger(open_page, a_web_server):
         if page.get_attribute("body", "data-phase") == "over":
             page.tap("#overlay-button")
             page.wait_for_timeout(900)
+
+
+@pytest.mark.parametrize("screen", ON_ITS_SIDE, ids=lambda screen: f"{screen['width']}")
+def test_it_fits_a_phone_on_its_side(open_page, a_web_server_that_only_acts, screen):
+    """Are court, score and controls on the screen at once, and no word of keys that are not there?"""
+    page = open_page(a_web_server_that_only_acts.address, viewport=screen, **TOUCH)
+    assert page.evaluate("document.documentElement.scrollWidth") <= screen["width"]
+    for control in ("#court", ".score", "[data-mode=demo]", "#pause"):
+        box = page.locator(control).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= screen["height"], control
+    court = page.locator("#court").bounding_box()
+    assert court["height"] > 0.7 * screen["height"]
+    assert court["width"] / court["height"] == pytest.approx(1.6, rel=0.01)
+    for words in ("Space", "Arrow", "Q and A"):
+        expect(page.locator(f"text={words}").first).to_be_hidden()
+    expect(page.locator("#how")).to_contain_text("finger")
+    page.keyboard.press("KeyX")  # there is one after all
+    expect(page.locator("#how")).to_contain_text("Arrow keys")
+    expect(page.locator("#pausing")).to_be_visible()
+
+
+def test_it_follows_the_colour_scheme(open_page, a_web_server_that_only_acts):
+    """Light where the system is light, dark where it is dark, the court too; also when it changes?"""
+    colours = """() => {
+      const pixel = document.getElementById("court").getContext("2d").getImageData(5, 5, 1, 1).data;
+      const style = getComputedStyle(document.body);
+      const brightness = colour => colour.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b) / 765;
+      return [pixel[0] / 255, brightness(style.backgroundColor), brightness(style.color)];
+    }"""
+    page = open_page(a_web_server_that_only_acts.address, color_scheme="light")
+    for scheme in ("light", "dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)
+        court, background, text = page.evaluate(colours)
+        if scheme == "light":
+            assert min(court, background) > 0.9 and text < 0.2
+        else:
+            assert max(court, background) < 0.2 and text > 0.8
+
+
+def test_it_says_how_much_is_learned_and_explored(open_page, a_web_server_that_only_acts):
+    """Of a policy before its first update: nothing learned, and mostly chance?"""
+    page = open_page(a_web_server_that_only_acts.address)
+    start(page, "demo")
+    until(lambda: figures(page).get("decisions", 0) > 10, what="decisions")
+    expect(page.locator("#exploration")).to_have_text("100%")
+    expect(page.locator("#training-hint")).to_contain_text("most of the time (100%")
+    expect(page.locator("#steps")).to_have_text("0")
 
 
 def test_there_is_no_sound_until_somebody_asks_for_it(open_page, a_web_server, a_browser):

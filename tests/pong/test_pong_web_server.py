@@ -16,7 +16,7 @@ import pytest
 from web_server import SCRIPT, WebServer
 
 from serving import do_rollouts
-from serving.pong import PongEnv, web_server
+from serving.pong import PongEnv
 from serving.pong.court import COURT_FILE
 from serving.running_server import RunningServer
 
@@ -306,25 +306,19 @@ def test_a_port_in_use_is_named(web_servers, nobody):
     assert done.returncode == 1 and "does another Pong web server run there" in done.stderr
 
 
-def test_the_curve_goes_back_to_the_start_and_stays_short():
-    link = web_server.PolicyServerLink("http://localhost:1", None)
-
-    class Status:
-        env_steps, mean_return = 0, None
-
-    status = Status()
-    link._draw(status)
-    assert link.curve == []
-    for steps in range(0, 100_000, 100):
-        status.env_steps, status.mean_return = steps, steps / 20_000 - 5
-        link._draw(status)
-        link._draw(status)  # nothing new: no new point
-        assert len(link.curve) <= web_server.CURVE_POINTS
-    assert link.curve[0][0] == 0 and link.curve[-1][0] == 99_900
-    assert link.curve == sorted(link.curve)
-    status.env_steps = 50  # a fresh policy server
-    link._draw(status)
-    assert [steps for steps, _ in link.curve] == [50]
+def test_the_curve_is_there_for_who_comes_later(web_servers, policy_servers):
+    """Does a web server that was started after the games show them, as the policy server has them?"""
+    policy_server = policy_servers(8, 3, learner=False)
+    client = policy_server.client()
+    for reward in (1, -1, 5):
+        episode = client.start_episode()
+        client.get_action(episode, [0.0] * 8)
+        client.log_returns(episode, reward)
+        client.end_episode(episode, [0.0] * 8)
+    server = web_servers(policy_server.address)
+    server.says("plays against")
+    live = httpx.get(server.address + "live").json()
+    assert live["curve"] == [[1, 1.0], [2, 0.0], [3, round(5 / 3, 3)]]
 
 
 def test_a_persons_game_need_not_queue_behind_rollouts(web_servers, policy_servers):

@@ -203,6 +203,22 @@ def test_rewards_between_two_actions_add_up(book):
 # -- what the learner gets -------------------------------------------------------------------------
 
 
+def test_the_curve_goes_back_to_the_start_and_stays_short(book):
+    """Is each training episode's mean in it at first, and a thinned out one of many?"""
+    for number, training in enumerate((True, False, True)):
+        episode_id = book.start(None, training)
+        act(book, episode_id, 0)
+        end(book, episode_id, 1, reward=number)
+    assert book.curve == [(1, 0.0), (2, 1.0)]  # means of 0, and of 0 and 2
+    for _ in range(3_000):
+        episode_id = book.start(None, True)
+        act(book, episode_id, 0)
+        end(book, episode_id, 1, reward=7)
+        assert len(book.curve) <= 240
+    assert book.curve[0] == (1, 0.0) and book.curve[-1] == (3_002, 7.0)
+    assert len(book.curve) > 100 and book.curve == sorted(book.curve)
+
+
 @pytest.mark.parametrize("truncated", [False, True])
 def test_the_learner_gets_complete_steps_at_once(book, truncated):
     """Does a step go to the learner as soon as the next observation is known?"""

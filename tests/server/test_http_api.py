@@ -655,6 +655,7 @@ def test_live_answers_are_as_described(the_server, the_description):
     call("POST", "/get_action", {"episode_id": "nobody", "observation": OBSERVATION})  # 404
     call("POST", "/log_steps", b" " * (protocol.LARGEST_BODY + 1))  # 413
     call("GET", "/status")
+    call("GET", "/curve")
     call("GET", "/policy")
     call("GET", "/episodes?last=3")
     call("GET", "/episodes?last=x")

@@ -12,9 +12,8 @@ export class CourtView {
     this.hit = { side: "", at: -Infinity };
     this.seen = null; // what was drawn last: the step ...
     this.part = null; // ... and how far it had got
-    const styles = getComputedStyle(document.documentElement);
-    const colour = (name) => [name, styles.getPropertyValue(`--${name}`).trim()];
-    this.colours = Object.fromEntries(["court", "net", "ball", "left", "right"].map(colour));
+    this.#paint();
+    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => this.#paint());
     new ResizeObserver(() => this.#fit()).observe(canvas);
     this.#fit();
   }
@@ -36,6 +35,14 @@ export class CourtView {
     this.#paddle("right", right, between(before.rightY, after.rightY));
     this.#ball(this.#ballAt(before, after, event, part));
   };
+
+  /** Takes the colours from the style sheet, which has them for both colour schemes. */
+  #paint() {
+    const styles = getComputedStyle(document.documentElement);
+    const colour = (name) => [name, styles.getPropertyValue(`--${name}`).trim()];
+    this.colours = Object.fromEntries(["court", "net", "ball", "left", "right"].map(colour));
+    this.part = null; // draw anew
+  }
 
   #newStep(after, event) {
     this.seen = after;

@@ -14,6 +14,7 @@ export class Game {
     this.period = court.step_seconds * 1000;
     this.mostSteps = court.most_steps;
     this.phase = "ready";
+    this.missing = ""; // who is, in a sentence, while the game is lost
     this.state = physics.start(random);
     this.before = this.state; // a step earlier, for drawing in between
     this.event = "";
@@ -50,7 +51,7 @@ export class Game {
 
   /** The policy server cannot be reached: the game stands still until `found`. */
   lose(message) {
-    if (this.underWay) this.#enter("lost", message);
+    if (this.playing || this.phase === "lost") this.#enter("lost", message);
   }
 
   found() {
@@ -75,6 +76,7 @@ export class Game {
 
   #enter(phase, message = "") {
     this.phase = phase;
+    this.missing = message;
     this.hear.phase(phase, message);
   }
 

@@ -47,6 +47,6 @@ export class Link {
   }
 }
 
-function sentence(text) {
+export function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -3,8 +3,8 @@
 import { CourtView } from "./court-view.js";
 import { Game } from "./game.js";
 import { Input } from "./input.js";
-import { Link } from "./link.js";
-import { DecisionLog, showLive } from "./panel.js";
+import { Link, Lost, sentence } from "./link.js";
+import { DecisionLog, showLive, tell } from "./panel.js";
 import { makePhysics } from "./physics.js";
 import {
   InPagePolicy,
@@ -22,13 +22,24 @@ const FETCH_EVERY = 2000; // ms, at least, between two snapshots of the policy
 const NEXT_DEMO_AFTER = 2000; // ms
 
 const MODES = {
-  one: { left: "You", right: "Policy", keys: "Arrow keys, Q and A, or a finger on the court." },
+  one: {
+    left: "You",
+    right: "Policy",
+    keys: "Arrow keys, Q and A, or a finger on the court.",
+    fingers: "Your paddle follows your finger on the court.",
+  },
   two: {
     left: "Left player",
     right: "Right player",
     keys: "Left: Q and A. Right: arrow keys. Or a finger each, on your half of the court.",
+    fingers: "A finger each, on your half of the court.",
   },
-  demo: { left: "Opponent", right: "Policy", keys: "The scripted opponent plays the policy." },
+  demo: {
+    left: "Opponent",
+    right: "Policy",
+    keys: "The scripted opponent plays the policy.",
+    fingers: "The scripted opponent plays the policy.",
+  },
 };
 
 const $ = (id) => document.getElementById(id);
@@ -41,7 +52,8 @@ const input = new Input($("court"), court);
 const view = new CourtView($("court"), court, physics);
 
 let mode = "one";
-let live = { status: null, problem: null, curve: [] };
+let live = { status: null, problem: null, curve: [], nobody: "" };
+let keyboard = !matchMedia("(hover: none) and (pointer: coarse)").matches; // or until a key is pressed
 let newest = null; // the policy that acts inside the page
 let nextDemo = 0;
 
@@ -93,12 +105,15 @@ function choose(chosen) {
 }
 
 function label() {
-  const { left, right, keys } = MODES[mode];
+  const { left, right } = MODES[mode];
   $("left-name").textContent = left;
   $("right-name").textContent = right;
-  $("keys").textContent = keys;
+  $("how").textContent = how();
+  $("pausing").hidden = !keyboard;
   $("training-hint").textContent = training() ? learns() : "Nothing of this game reaches the learner.";
 }
+
+const how = () => MODES[mode][keyboard ? "keys" : "fingers"];
 
 /** What becomes of a game that trains, in words. */
 function learns() {
@@ -107,7 +122,18 @@ function learns() {
   if ((run === "PG" || run === "PPO") && (mode === "two" || inPage())) {
     return `It learns nothing from this: ${run} counts only moves that the server chooses. DQN would learn.`;
   }
-  return mode === "two" ? "It learns from what the right player does." : "It explores a little, and learns from every step.";
+  if (mode === "two") return "It learns from what the right player does.";
+  return `${explores()}, and learns from every step.`;
+}
+
+/** How much of what it does is chance, in words. */
+function explores() {
+  const { run, exploration } = live.status ?? {};
+  if (run === "PG" || run === "PPO") return "It draws its moves by chance, the better ones more often";
+  if (exploration === undefined) return "It explores";
+  const share = `${Math.round(100 * exploration)}%`;
+  if (exploration > 0.5) return `It still explores most of the time (${share} of its moves are random)`;
+  return `It explores ${exploration > 0.1 ? "now and then" : "a little"} (${share} of its moves are random)`;
 }
 
 // -- what happens -----------------------------------------------------------------------------------
@@ -128,15 +154,16 @@ function phase(now, message) {
   if (now === "playing") showScore(state);
   if (now === "over") nextDemo = performance.now() + NEXT_DEMO_AFTER;
   const texts = {
-    ready: ["Pong", MODES[mode].keys, "Start"],
+    ready: ["Pong", how(), "Start"],
     paused: ["Paused", "", "Go on"],
-    lost: ["Waiting for the server", `${message} The game goes on by itself when it is back.`, ""],
+    lost: ["Waiting for the server", message, ""],
     over: [state && winner(state), state && score(state), "Play again"],
   };
   const [title, text, action] = texts[now] ?? ["", "", ""];
   $("overlay").hidden = now === "playing";
   $("overlay-title").textContent = title;
-  $("overlay-text").textContent = text;
+  tell($("overlay-text"), text);
+  $("overlay-hope").hidden = now !== "lost";
   $("overlay-button").textContent = action;
   $("overlay-button").hidden = !action;
   $("pause").disabled = now !== "playing" && now !== "paused";
@@ -199,6 +226,10 @@ $("in-page").addEventListener("change", async () => {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (!keyboard) {
+    keyboard = true;
+    label();
+  }
   const ours = event.target === document.body || event.target === $("court");
   if (event.code === "KeyP" || event.code === "Escape" || (ours && event.code === "Space")) {
     if (game.underWay) togglePause();
@@ -235,12 +266,15 @@ async function fetchPolicy() {
 async function look() {
   try {
     live = await link.get("live");
+    if (live.problem) live.problem = sentence(live.problem);
+    live.nobody = live.status ? "another policy server" : "no policy server";
   } catch (error) {
-    live = { ...live, problem: error.message };
+    const nobody = error instanceof Lost ? "no web server" : "no access";
+    live = { ...live, problem: error.message, nobody };
   }
   showLive(live);
   label();
-  if (live.problem && game.playing && !alone()) game.lose(live.problem);
+  if (live.problem && live.problem !== game.missing && !alone()) game.lose(live.problem);
   if (!live.problem || alone()) game.found();
   if (mode === "demo" && game.phase === "over" && performance.now() > nextDemo) start();
 }

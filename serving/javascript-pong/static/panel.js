@@ -10,12 +10,15 @@ const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const signed = (number, digits) => `${number < 0 ? "−" : ""}${Math.abs(number).toFixed(digits)}`;
 
-/** Version, exploration, mean return, steps, state: from `GET live`. */
-export function showLive({ status, problem, curve }) {
+/**
+ * Version, exploration, mean return, steps, state: from `GET live`. `nobody` says in a word or two
+ * who is missing if there is a problem.
+ */
+export function showLive({ status, problem, curve, nobody }) {
   const pill = $("connection");
   pill.dataset.state = problem ? "problem" : status.state;
-  pill.textContent = problem ? "no policy server" : said(status);
-  $("problem").textContent = problem ?? "";
+  pill.textContent = problem ? nobody : said(status);
+  tell($("problem"), problem ?? "");
   $("problem").hidden = !problem;
   $("version").textContent = status ? `v${whole.format(status.policy_version)}` : "–";
   // A policy gradient has no share of random actions: it draws all of them.
@@ -23,8 +26,21 @@ export function showLive({ status, problem, curve }) {
   $("exploration").textContent = status ? explores : "–";
   const mean = status?.mean_return ?? null;
   $("return").textContent = mean === null ? "–" : signed(mean, 1);
-  $("steps").textContent = status ? whole.format(status.env_steps - status.steps_waiting) : "–";
+  // Before the first update nothing was learned from the steps that are there.
+  const learned = status?.updates ? status.env_steps - status.steps_waiting : 0;
+  $("steps").textContent = status ? whole.format(learned) : "–";
   drawCurve($("curve"), curve ?? []);
+}
+
+/** Writes a sentence; a command to be typed, which it may end with, stands on a line of its own. */
+export function tell(element, message) {
+  const [, sentence, command] = message.match(/^(.*?)(?:: (python .*))?$/s);
+  element.replaceChildren(sentence + (command ? ":" : ""));
+  if (command) {
+    const code = element.appendChild(document.createElement("code"));
+    code.className = "command";
+    code.textContent = command;
+  }
 }
 
 function said({ state, updates_per_second: rate, why }) {
