@@ -49,7 +49,11 @@ class RecordingEnv(gym.Wrapper):
             raise RuntimeError("env.step() was called before env.reset()")
         episode = self.episodes[-1]
         if episode.done:
-            raise RuntimeError("env.step() was called after the episode had ended; reset() first")
+            how = "terminated" if episode.terminated else "truncated"
+            raise RuntimeError(
+                f"env.step() was called after the episode had ended: it was {how}, and it is over "
+                "when it is `terminated or truncated`"
+            )
         observation, reward, terminated, truncated, info = self.env.step(action)
         episode.actions.append(int(action))
         episode.observations.append(np.array(observation))

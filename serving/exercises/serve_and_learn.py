@@ -1,153 +1,113 @@
-"""What a played episode should look like, and what went wrong if it does not.
-
-The verdict compares two records that the player's code cannot write: what the environment saw
-(`serving.evaluation.RecordingEnv`) and what the policy server saw (its transcripts). A finding is one
-sentence that says what was expected, what was seen, and at which step.
-"""
+"""Lesson 01: what the answers should look like, and what went wrong if they do not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 
 import gymnasium as gym
 import numpy as np
 
 from serving.client import PolicyClient
-from serving.evaluation import RecordedEpisode, RecordingEnv, time_limit
-from serving.protocol import PolicyServerError, Rejection, Transcript
-
-TOPICS = {
-    "calls": "the server is asked about every observation, and its actions are played",
-    "numbers": "every reward reaches the server",
-    "ending": "the episode is ended once, with the last observation",
-    "result": "the function returns the episode's total reward",
-}
-SECONDS_FOR_AN_EPISODE = 20.0
-LATEST = 50  # transcripts that are looked through for the episodes that were just played
-
-
-@dataclass(frozen=True)
-class Task:
-    """A function that plays one episode: its name, what it should return of what was played, and
-    how a sentence calls that."""
-
-    function: str
-    result: Callable[[RecordedEpisode], object]
-    meaning: str
-    topics: dict[str, str]
-
-
-RUN_ONE_EPISODE = Task(
-    "run_one_episode", lambda e: float(sum(e.rewards)), "the sum of the rewards", TOPICS
+from serving.evaluation import RecordingEnv, time_limit
+from serving.exercises.findings import Findings, equal, explain, report
+from serving.exercises.played_episodes import (
+    LATEST,
+    RUN_ONE_EPISODE,
+    SECONDS_FOR_AN_EPISODE,
+    TOPICS,
+    Task,
+    compare_all,
+    known_to,
+    share_an_observation,
+    watch,
 )
+from serving.exercises.situations import DrawnEpisodes, Situation, examine
+from serving.exercises.visible import a_server_for, findings_of, require, require_all, show
+
+__all__ = ["Findings", "Task", "compare_all", "equal", "report", "watch"]  # for the other lessons
+
+CARTPOLE = (4, 2)  # numbers of an observation, actions
+ELSEWHERE = (3, 3)
+RUN_TOPICS = {
+    **TOPICS,
+    "elsewhere": "it plays another environment just as well",
+    "training": "with training_enabled=False nothing is learned from the episode",
+}
+EVALUATION_TOPICS = {"evaluation": "greedy episodes to their end, that nobody learns from"}
+SOLVED_TOPICS = {"solved": "the mean of the latest 20 returns decides, and nothing else"}
+SECONDS_FOR_AN_ANSWER = 5.0
+LONGEST = 510  # steps of an episode: more than CartPole, or a cautious loop, would ever make
 
 
-@dataclass
-class Findings:
-    """Sentences by topic; a topic without a sentence is right."""
-
-    by_topic: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, topic: str, sentence: str) -> None:
-        self.by_topic.setdefault(topic, []).append(sentence)
-
-    def of(self, *topics: str) -> list[str]:
-        return [s for topic in topics or TOPICS for s in self.by_topic.get(topic, [])]
-
-    def __bool__(self) -> bool:
-        return any(self.by_topic.values())
+# -- run_one_episode --------------------------------------------------------------------------------
 
 
-def watch(
-    play: Callable,
-    env: gym.Env,
-    client: PolicyClient,
-    episodes: int = 1,
-    seed: int | None = None,
-    seconds: float = SECONDS_FOR_AN_EPISODE,
-    others_play: bool = False,
-    task: Task = RUN_ONE_EPISODE,
-    **arguments,
+def examine_run_one_episode(
+    run_one_episode: Callable, client: PolicyClient, seed: int = 0, longest: int = LONGEST
 ) -> Findings:
-    """Lets the function play `episodes` episodes and compares what was seen of them.
+    """Episodes short and long, of both endings, with and without training, against a server of
+    CartPole's sizes; topics are RUN_TOPICS but for `elsewhere`."""
+    quiet = {"training_enabled": False}
 
-    An exception of the function becomes a finding, too. `others_play`: the server may have other
-    players meanwhile, whose episodes are none of our business.
-    """
-    findings = Findings()
-    for episode in range(episodes):
-        recording = RecordingEnv(_SeededEnv(env, None if seed is None else seed + episode))
-        known, rejected = known_to(client), len(client.episodes(last=0).rejected)
-        result = error = None
-        try:
-            with time_limit(seconds, f"{task.function}(env)"):
-                result = play(recording, **arguments)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the student's code
-            error = raised
-        seen = client.episodes(last=LATEST)
-        transcripts = [t for t in seen.episodes if t.episode_id not in known]
-        if others_play:
-            transcripts = [t for t in transcripts if share_an_observation(recording.episodes, t)]
-        rejections = seen.rejected[rejected:]
-        compare(
-            findings, task, recording.episodes, transcripts, rejections, result, error,
-            training=arguments.get("training_enabled", True),
-        )  # fmt: skip
+    def drawn(*lengths: int, endings: str) -> Callable[[], gym.Env]:
+        return lambda: DrawnEpisodes(*CARTPOLE, lengths, endings.split())
+
+    def stopped_early() -> gym.Env:
+        return gym.wrappers.TimeLimit(cart_pole(), max_episode_steps=7)
+
+    situations = [
+        Situation("in CartPole", cart_pole, episodes=2),
+        Situation("in CartPole, cut short after 7 steps", stopped_early),
+        Situation("in an episode of a single step", drawn(1, endings="terminated")),
+        Situation("in a fall at the very last step", drawn(9, endings="both")),
+        Situation(f"in a long episode, {longest} steps", drawn(longest, endings="truncated")),
+        Situation("in a long episode that ends by a fall", drawn(230, endings="terminated")),
+        Situation("in CartPole, training_enabled=False", cart_pole, 1, quiet, "training"),
+        Situation(
+            "in a long episode, training_enabled=False",
+            drawn(220, endings="truncated"), 1, quiet, "training",
+        ),
+    ]  # fmt: skip
+    topics = [*TOPICS, "training"]
+    return examine(run_one_episode, situations, client, RUN_ONE_EPISODE, topics, seed)
+
+
+def examine_elsewhere(
+    run_one_episode: Callable, client: PolicyClient, seed: int = 0, longest: int = LONGEST
+) -> Findings:
+    """Episodes with uneven rewards, against a server of the sizes ELSEWHERE; topic `elsewhere`."""
+
+    def drawn(*lengths: int, endings: str) -> Callable[[], gym.Env]:
+        return lambda: DrawnEpisodes(*ELSEWHERE, lengths, endings.split(), uneven=True)
+
+    situations = [
+        Situation(
+            "in an environment with other rewards",
+            drawn(5, 11, 8, endings="terminated truncated both"), 3, topic="elsewhere",
+        ),
+        Situation(
+            "in a long episode of an environment with other rewards",
+            drawn(longest // 2, endings="truncated"), topic="elsewhere",
+        ),
+    ]  # fmt: skip
+    return examine(run_one_episode, situations, client, RUN_ONE_EPISODE, ["elsewhere"], seed)
+
+
+# -- evaluate_policy --------------------------------------------------------------------------------
+
+
+def examine_evaluate_policy(
+    evaluate_policy: Callable, client: PolicyClient, seed: int = 0
+) -> Findings:
+    """Evaluations of short and long episodes, against a server of CartPole's sizes; topic
+    `evaluation`."""
+    uneven = DrawnEpisodes(*CARTPOLE, (6, 230, 9, 4), ("terminated", "truncated", "both"), True)
+    uneven.reset(seed=seed)
+    for env, episodes in ((cart_pole(), 2), (uneven, 3), (uneven, 1)):
+        findings = watch_evaluation(evaluate_policy, env, client, episodes)
         if findings:
             break
     return findings
-
-
-def known_to(client: PolicyClient) -> set[str]:
-    """The ids of the latest episodes the server has seen: what comes later is new."""
-    return {transcript.episode_id for transcript in client.episodes(last=LATEST).episodes}
-
-
-def compare(
-    findings: Findings,
-    task: Task,
-    played: list[RecordedEpisode],
-    transcripts: list[Transcript],
-    rejected: list[Rejection],
-    result,
-    error: BaseException | None,
-    training: bool = True,
-) -> None:
-    """Adds what is wrong with one call of the function."""
-    if error is not None:
-        sentence = explain(error, task.function)
-        for topic in TOPICS:
-            findings.add(topic, sentence)
-        return
-    if len(played) != 1:
-        wrong = (
-            "never called env.reset()" if not played else f"called env.reset() {len(played)} times"
-        )
-        for topic in TOPICS:
-            findings.add(topic, f"{task.function} {wrong}: one call should play one episode")
-        return
-    (episode,) = played
-    if not episode.done:
-        findings.add(
-            "calls",
-            f"the environment had not ended after {len(episode.actions)} steps: go on until "
-            "`terminated or truncated`",
-        )
-    if len(transcripts) != 1:
-        seen = "no step of it" if not transcripts else f"{len(transcripts)} episodes"
-        for topic in ("calls", "numbers", "ending"):
-            findings.add(
-                topic,
-                f"the environment played one episode, and the server saw {seen}: call "
-                "start_episode() once, and use the id it returns in all other calls",
-            )
-    else:
-        (transcript,) = transcripts
-        _compare_calls(findings, episode, transcript, training)
-        _compare_rewards(findings, episode, transcript)
-        _compare_ending(findings, episode, transcript, rejected)
-    _compare_result(findings, task, episode, result)
 
 
 def watch_evaluation(
@@ -159,6 +119,7 @@ def watch_evaluation(
     try:
         with time_limit(SECONDS_FOR_AN_EPISODE, "evaluate_policy(env, episodes)"):
             returns = evaluate_policy(recording, episodes)
+            returns = list(returns) if isinstance(returns, Iterator) else returns
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
         findings.add("evaluation", explain(error, "evaluate_policy"))
         return findings
@@ -187,232 +148,110 @@ def watch_evaluation(
         )
     elif any(t.ending is None for t in transcripts):
         findings.add("evaluation", "an episode was never ended: call end_episode() at its end")
-    else:
-        try:
-            right = np.allclose(np.array(list(returns), float), totals)
-        except (TypeError, ValueError):
-            right = False
-        if not right:
-            findings.add(
-                "evaluation", f"evaluate_policy returned {returns!r}, expected the list {totals}"
-            )
+    elif not equal(totals, returns if np.ndim(returns) else [returns]):
+        findings.add(
+            "evaluation", f"evaluate_policy returned {returns!r}, expected the list {totals}"
+        )
     return findings
 
 
-def compare_all(
-    played: list[RecordedEpisode], transcripts: list[Transcript], training: bool = True
-) -> Findings:
-    """Compares a whole run of training or evaluation, oldest first; as many episodes as both sides
-    still know."""
+# -- solved -----------------------------------------------------------------------------------------
+
+CASES = (
+    [],
+    [200.0],
+    [200.0] * 19,
+    [200.0] * 20,
+    [195.0] * 20,
+    [194.9] * 20,
+    [20.0] * 100 + [195.0] * 20,
+    [200.0] * 100 + [150.0] * 20,
+    [200.0] * 19 + [99.0],
+    [200.0] * 19 + [100.0],
+)
+
+
+def examine_solved(solved: Callable, cases: Iterable[list[float]] = CASES) -> Findings:
+    """Asks the function about lists of returns; topic `solved`."""
     findings = Findings()
-    latest = min(len(played), len(transcripts))
-    for episode, transcript in zip(played[-latest:], transcripts[-latest:]):
-        _compare_calls(findings, episode, transcript, training)
-        _compare_rewards(findings, episode, transcript)
-        _compare_ending(findings, episode, transcript, [])
-        if findings:
+    for returns in cases:
+        latest = returns[-20:]
+        mean = sum(latest) / max(1, len(latest))
+        expected = len(returns) >= 20 and mean >= 195
+        try:
+            with time_limit(SECONDS_FOR_AN_ANSWER, "solved(returns)"):
+                answer = solved(list(returns))
+                right = bool(answer) == expected
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
+            said = f"solved() of {len(returns)} returns: {explain(error, 'solved')}"
+            findings.add("solved", said)
+            break
+        if not right:
+            of = f", the latest {len(latest)} with a mean of {mean:.2f}," if returns else ""
+            findings.add(
+                "solved",
+                f"solved() of {len(returns)} returns{of} is {answer!r}, expected {expected}",
+            )
             break
     return findings
 
 
-def _compare_calls(
-    findings: Findings, episode: RecordedEpisode, transcript: Transcript, training: bool = True
-) -> None:
-    seen, asked = episode.observations, transcript.observations
-    steps = len(episode.actions)
-    if "log" in transcript.sources:
-        findings.add(
-            "calls",
-            f"step {transcript.sources.index('log')} was reported with log_action(): ask the "
-            "server with get_action() and play what it answers",
-        )
-        return
-    if transcript.training_enabled != training:
-        findings.add("calls", f"the episode was started with training_enabled={not training}")
-    for step in range(min(steps, len(transcript.actions))):
-        if not same(seen[step], asked[step]):
-            findings.add("calls", _explain_observation(seen, asked[step], step))
-            return
-        if episode.actions[step] != transcript.actions[step]:
-            findings.add(
-                "calls",
-                f"at step {step} the server chose action {transcript.actions[step]}, and the "
-                f"environment was given {episode.actions[step]}: pass the answer of get_action() "
-                "to env.step()",
-            )
-            return
-    if len(transcript.actions) != steps:
-        findings.add(
-            "calls",
-            f"the environment made {steps} steps, and the server was asked for "
-            f"{len(transcript.actions)} actions: one get_action() for each env.step()",
-        )
+# -- what the lesson shows --------------------------------------------------------------------------
 
 
-def _explain_observation(seen: list[np.ndarray], asked: list[float], step: int) -> str:
-    start = f"at step {step} get_action() was asked about {_shown(asked)}, expected {_shown(seen[step])}"
-    if step and same(seen[0], asked):
-        return f"{start}: that is still the observation of env.reset(); keep the one env.step() returns"
-    if step and same(seen[step - 1], asked):
-        return f"{start}: that is the observation before the latest step; keep the newest one"
-    return f"{start}: pass on the environment's observation as it is"
+def check_run_one_episode(run_one_episode: Callable) -> bool:
+    """Plays episodes of all kinds and prints what is right and what is not."""
+    says = (
+        "Playing a dozen episodes, short and long ones, against a policy server of this check's "
+        "own ..."
+    )
+    return show(lambda: findings_of(run_one_episode, _of_run_one_episode), RUN_TOPICS, says)
 
 
-def _compare_rewards(findings: Findings, episode: RecordedEpisode, transcript: Transcript) -> None:
-    paid, told = np.array(episode.rewards), np.array(transcript.rewards)
-    steps = min(len(paid), len(told))
-    paid, told = paid[:steps], told[:steps]
-    wrong = np.flatnonzero(~np.isclose(paid, told, rtol=1e-5, atol=1e-6))
-    if not len(wrong):
-        return
-    step = int(wrong[0])
-    start = f"the reward of step {step} was {paid[step]:g}, and the server was told {told[step]:g}"
-    if not told.any():
-        hint = "call log_returns(episode_id, reward) after every env.step()"
-    elif step == steps - 1:
-        hint = "the last reward counts too: call log_returns() before end_episode()"
-    elif np.allclose(told, np.cumsum(paid)):
-        hint = "log the reward of the step, not the running total: the server adds up by itself"
-    elif np.allclose(told, 2 * paid):
-        hint = "the reward was logged twice"
-    elif np.allclose(told[1:], paid[:-1]) or np.allclose(told[:-1], paid[1:]):
-        hint = (
-            "each reward belongs to the action before it: get_action(), env.step(), log_returns()"
-        )
-    else:
-        hint = "pass on the reward of env.step() as it is, once a step"
-    findings.add("numbers", f"{start}: {hint}")
-
-
-def _compare_ending(
-    findings: Findings, episode: RecordedEpisode, transcript: Transcript, rejected: list[Rejection]
-) -> None:
-    ended_again = [r for r in rejected if r.call == "end_episode" and r.status == 409]
-    if ended_again:
-        findings.add("ending", f"the episode was ended twice: {ended_again[0].error}")
-    if transcript.ending is None:
-        findings.add(
-            "ending", "the episode was never ended: call end_episode() after the last step"
-        )
-        return
-    last, expected = transcript.observations[-1], episode.observations[-1]
-    if not same(expected, last):
-        before = len(episode.observations) > 1 and same(episode.observations[-2], last)
-        hint = ": that is the one before the last step" if before else ""
-        findings.add(
-            "ending",
-            f"end_episode() was given the observation {_shown(last)}, expected the last one, "
-            f"{_shown(expected)}{hint}",
-        )
-    # Where the fall comes in the very step in which the time is up, either report is right.
-    truncated, both = episode.truncated, episode.truncated and episode.terminated
-    if episode.done and not both and truncated != (transcript.ending == "truncated"):
-        how = "was truncated (cut short by a limit)" if truncated else "terminated"
-        findings.add(
-            "ending",
-            f"the episode {how}, and the server was told that it {transcript.ending.replace('truncated', 'was truncated')}: "
-            "pass on what env.step() says, end_episode(..., truncated=truncated)",
-        )
-
-
-def _compare_result(findings: Findings, task: Task, episode: RecordedEpisode, result) -> None:
-    expected = task.result(episode)
-    if not equal(expected, result):
-        shown = f"{expected:g}" if isinstance(expected, float) else f"{expected}"
-        findings.add(
-            "result", f"{task.function} returned {result!r}, expected {task.meaning}, {shown}"
-        )
-
-
-def share_an_observation(played: list[RecordedEpisode], transcript: Transcript) -> bool:
-    asked = np.array(transcript.observations)
-    return any(
-        np.isclose(asked, np.ravel(observation), rtol=1e-5, atol=1e-6).all(axis=1).any()
-        for episode in played
-        for observation in episode.observations
-        if asked.ndim == 2 and asked.shape[1] == np.size(observation)
+def check_solved(solved: Callable) -> bool:
+    """Asks the function about ten lists of returns and prints what is right and what is not."""
+    return show(
+        lambda: examine_solved(solved), SOLVED_TOPICS, "Asking about ten lists of returns ..."
     )
 
 
-def explain(error: BaseException, function: str) -> str:
-    if isinstance(error, PolicyServerError):
-        return f"the policy server refused: {error}"
-    return f"{function} raised {type(error).__name__}: {error}"
+def check_evaluate_policy(evaluate_policy: Callable) -> bool:
+    """Evaluates a few episodes and prints what is right and what is not."""
+    says = "Evaluating short and long episodes, against a policy server of this check's own ..."
+    return show(lambda: _of_evaluate_policy(evaluate_policy), EVALUATION_TOPICS, says)
 
 
-def equal(expected, answer) -> bool:
-    """Whether a function's answer is the number, or are the numbers, expected of it."""
-    try:
-        answer = np.array(answer, float)
-    except (TypeError, ValueError):
-        return False
-    return answer.shape == np.shape(expected) and same(expected, answer)
+def require_run_one_episode(run_one_episode: Callable, *topics: str) -> None:
+    """Raises AssertionError with what is wrong about these topics, which are RUN_TOPICS'."""
+    for topic in topics or RUN_TOPICS:
+        require(lambda: findings_of(run_one_episode, _of_run_one_episode), topic, RUN_TOPICS)
 
 
-def same(expected, seen) -> bool:
-    expected, seen = np.ravel(expected), np.ravel(seen)
-    return expected.shape == seen.shape and np.allclose(expected, seen, rtol=1e-5, atol=1e-6)
+def require_solved(solved: Callable) -> None:
+    """Raises AssertionError with the first answer that is wrong."""
+    require_all(lambda: examine_solved(solved), SOLVED_TOPICS)
 
 
-def _shown(observation) -> str:
-    numbers = [f"{number:.3g}" for number in np.ravel(observation)[:6]]
-    return f"[{', '.join(numbers)}{', ...' if np.size(observation) > 6 else ''}]"
+def require_evaluate_policy(evaluate_policy: Callable) -> None:
+    """Raises AssertionError with what is wrong about an evaluation."""
+    require_all(lambda: _of_evaluate_policy(evaluate_policy), EVALUATION_TOPICS)
 
 
-class _SeededEnv(gym.Wrapper):
-    """Resets with a seed of ours, whatever the player says: the grader chooses the episodes."""
-
-    def __init__(self, env: gym.Env, seed: int | None):
-        super().__init__(env)
-        self._seed = seed
-
-    def reset(self, *, seed=None, options=None):
-        return self.env.reset(seed=seed if self._seed is None else self._seed, options=options)
-
-
-# -- what a lesson shows ----------------------------------------------------------------------
+def _of_run_one_episode(run_one_episode: Callable) -> Findings:
+    with a_server_for(run_one_episode, *CARTPOLE, learner=False) as client:
+        findings = examine_run_one_episode(run_one_episode, client)
+    if findings.stopped:
+        return findings
+    with a_server_for(run_one_episode, *ELSEWHERE, learner=False) as client:
+        findings.by_topic |= examine_elsewhere(run_one_episode, client).by_topic
+    return findings
 
 
-def check_run_one_episode(run_one_episode: Callable, client: PolicyClient) -> bool:
-    """Plays one episode of CartPole and prints what is right and what is not."""
-    print("Playing one episode of CartPole ...")
-    try:
-        client.status()
-        findings = watch(run_one_episode, _cart_pole(), client, others_play=True)
-    except PolicyServerError as error:
-        print(f"✗ {error}")
-        return False
-    return report(findings)
+def _of_evaluate_policy(evaluate_policy: Callable) -> Findings:
+    with a_server_for(evaluate_policy, *CARTPOLE, learner=False) as client:
+        return examine_evaluate_policy(evaluate_policy, client)
 
 
-def check_evaluate_policy(evaluate_policy: Callable, client: PolicyClient) -> bool:
-    """Evaluates two short episodes and prints what is right and what is not."""
-    print("Evaluating two episodes of CartPole ...")
-    try:
-        findings = watch_evaluation(evaluate_policy, _cart_pole(), client, episodes=2)
-    except PolicyServerError as error:
-        print(f"✗ {error}")
-        return False
-    return report(findings, {"evaluation": "greedy episodes that nobody learns from"})
-
-
-def report(
-    findings: Findings,
-    topics: dict[str, str] = TOPICS,
-    not_yet: str = "change your code above, run it, and check again",
-) -> bool:
-    """Prints a line per topic, and below it what to change; True if all is right."""
-    said = set()
-    for topic, meaning in topics.items():
-        sentences = findings.by_topic.get(topic, [])
-        print(f"{'✗' if sentences else '✓'} {meaning}")
-        for sentence in sentences:
-            if sentence not in said:
-                print(f"    {sentence}")
-                said.add(sentence)
-    print(f"Not yet: {not_yet}." if findings else "Well done!")
-    return not findings
-
-
-def _cart_pole() -> gym.Env:
+def cart_pole() -> gym.Env:
+    """CartPole with 200 steps at most, as the lesson plays it."""
     return gym.make("CartPole-v1", max_episode_steps=200)

@@ -11,15 +11,24 @@ import functools
 import inspect
 import os
 import sys
+import textwrap
+import weakref
 from collections.abc import Callable, Iterator
 
 from serving.client import PolicyClient
 from serving.connection import GRADING
-from serving.exercises.serve_and_learn import Findings, report
+from serving.exercises.findings import Findings, report
 from serving.protocol import PolicyServerError
 from serving.running_server import RunningServer
 
 EXAMINER = "EXAMINER"  # set in the kernel that an examiner questions
+
+
+class NotYet(AssertionError):
+    """What a graded cell says of an answer that is not right yet: a sentence, and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return textwrap.wrap(f"✗ {self}", 80, subsequent_indent="  ")
 
 
 def is_graded() -> bool:
@@ -30,6 +39,21 @@ def is_graded() -> bool:
 def is_alone() -> bool:
     """Whether nobody sits before this kernel: it grades, or *Validate* has started it."""
     return bool(os.environ.get(GRADING)) or is_graded()
+
+
+def findings_of(function: Callable, find: Callable[[Callable], Findings]) -> Findings:
+    """`find(function)`; while nobody changes the notebook it is found once for all its graded cells.
+
+    Only then: what the function calls may have been written anew since."""
+    if not is_alone():
+        return find(function)
+    found = _found.setdefault(function, {})
+    if find not in found:
+        found[find] = find(function)
+    return found[find]
+
+
+_found: weakref.WeakKeyDictionary[Callable, dict[Callable, Findings]] = weakref.WeakKeyDictionary()
 
 
 def namespace_of(function: Callable) -> dict:
@@ -81,17 +105,19 @@ def show(find: Callable[[], Findings], topics: dict[str, str], says: str) -> boo
 
 
 def require(find: Callable[[], Findings], topic: str, topics: dict[str, str]) -> None:
-    """A graded cell: raises AssertionError with the first finding about the topic."""
+    """A graded cell: raises NotYet with the first finding about the topic."""
     if is_graded():
         return
     findings = find()
-    assert not findings.of(topic), f"{topics[topic]}: {findings.of(topic)[0]}"
+    if findings.of(topic):
+        raise NotYet(f"{topics[topic]}: {findings.of(topic)[0]}")
 
 
 def require_all(find: Callable[[], Findings], topics: dict[str, str]) -> None:
-    """A graded cell about all topics: raises AssertionError with the first finding."""
+    """A graded cell about all topics: raises NotYet with the first finding."""
     if is_graded():
         return
     findings = find()
     for topic, meaning in topics.items():
-        assert not findings.of(topic), f"{meaning}: {findings.of(topic)[0]}"
+        if findings.of(topic):
+            raise NotYet(f"{meaning}: {findings.of(topic)[0]}")
