@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 
 from serving.examiner.exam import Exam
 from serving.examiner.own_environment import EnvironmentExam
+from serving.exercises.visible import EXAMINER
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -148,7 +151,9 @@ def grade_in_process(
             elif mark.get("grade") and mark["grade_id"] not in skip:
                 noise = io.StringIO()
                 try:
-                    with contextlib.redirect_stderr(noise):
+                    # As while grading, the visible part of the cell has nothing to say.
+                    graded = mock.patch.dict(os.environ, {EXAMINER: "in this process"})
+                    with graded, contextlib.redirect_stderr(noise):
                         exec(cell.source, namespace)
                     assert not noise.getvalue(), f"stderr: {noise.getvalue()}"
                     points[mark["grade_id"]] = mark["points"]

@@ -18,7 +18,7 @@ STEP = "observation, reward, terminated, truncated, info = env.step(action)"
 LOG = "client.log_returns(episode_id, reward)"
 ADD = "total += reward"
 START = "episode_id = client.start_episode(training_enabled=training_enabled)"
-END = "client.end_episode(episode_id, observation, truncated=truncated and not terminated)"
+END = "client.end_episode(episode_id, observation, truncated=truncated)"
 LOOP = "while not (terminated or truncated):"
 
 
@@ -144,7 +144,7 @@ UNSEEN = {"test_calls", "test_evaluation", "test_train", "test_learning"}
 UNTAUGHT = {"test_train", "test_learning"}
 COUNTED_WRONG = {"test_result", "test_share"}
 
-PONG_END = "client.end_episode(episode_id, observation, truncated=truncated)"
+PONG_END = END
 WON = 'won += info["event"] == "right scores"'
 COUNTS = "return won, lost, steps"
 EVALUATED = "play_game(env, training_enabled=False)"
