@@ -19,7 +19,7 @@ import numpy as np
 
 from serving import running_server
 from serving.evaluation import time_limit
-from serving.exercises.serve_and_learn import Findings
+from serving.exercises.findings import Findings
 from serving.exercises.visible import namespace_of, require, require_all, show
 from serving.protocol import PolicyServerError, Status, Transcript
 from serving.running_server import RunningServer

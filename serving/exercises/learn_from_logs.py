@@ -16,7 +16,7 @@ import numpy as np
 from serving.client import PolicyClient
 from serving.evaluation import evaluate, frozen_policy, time_limit
 from serving.examiner.exam import Exam
-from serving.exercises.serve_and_learn import Findings, explain
+from serving.exercises.findings import Findings, explain
 from serving.exercises.visible import a_server_for, require, require_all, show
 from serving.logs import Episode, read_log
 from serving.pong import PongEnv

@@ -21,8 +21,9 @@ from gymnasium.utils.env_checker import check_env
 
 from serving.client import PolicyClient
 from serving.evaluation import time_limit
-from serving.exercises.serve_and_learn import TOPICS as LOOP_TOPICS
-from serving.exercises.serve_and_learn import Findings, explain, watch
+from serving.exercises.findings import Findings, explain
+from serving.exercises.played_episodes import TOPICS as LOOP_TOPICS
+from serving.exercises.played_episodes import watch
 from serving.exercises.visible import a_server_for, is_alone, require, require_all, show
 
 TOPICS = {

@@ -51,15 +51,11 @@ def watch(
     episodes: int = 1,
     seed: int | None = None,
     seconds: float = SECONDS_FOR_AN_EPISODE,
-    others_play: bool = False,
     task: Task = RUN_ONE_EPISODE,
     **arguments,
 ) -> Findings:
-    """Lets the function play `episodes` episodes and compares what was seen of them.
-
-    An exception of the function becomes a finding, too. `others_play`: the server may have other
-    players meanwhile, whose episodes are none of our business.
-    """
+    """Lets the function play `episodes` episodes and compares what was seen of them; nobody else
+    may play against this server meanwhile. An exception of the function becomes a finding, too."""
     findings = Findings()
     for episode in range(episodes):
         recording = RecordingEnv(_SeededEnv(env, None if seed is None else seed + episode))
@@ -72,8 +68,6 @@ def watch(
             error = raised
         seen = client.episodes(last=LATEST)
         transcripts = [t for t in seen.episodes if t.episode_id not in known]
-        if others_play:
-            transcripts = [t for t in transcripts if share_an_observation(recording.episodes, t)]
         new = {t.episode_id for t in transcripts}
         rejections = [rejection for rejection in seen.rejected if rejection.episode_id in new]
         findings.stopped = isinstance(error, TimeoutError)

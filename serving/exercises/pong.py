@@ -17,16 +17,13 @@ import numpy as np
 
 from serving.client import PolicyClient
 from serving.evaluation import RecordedEpisode, RecordingEnv, time_limit
-from serving.exercises.serve_and_learn import (
+from serving.exercises.findings import Findings, equal, explain, report
+from serving.exercises.played_episodes import (
     LATEST,
     TOPICS,
-    Findings,
     Task,
     compare_all,
-    equal,
-    explain,
     known_to,
-    report,
     share_an_observation,
     watch,
 )
