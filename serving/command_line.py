@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-
-from serving.settings import RUNS, settings_for
 
 
 class StartError(Exception):
@@ -64,64 +61,3 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
     if came:
         handler(*came[0])
-
-
-def add_learning_options(parser: argparse.ArgumentParser) -> None:
-    """What --run offers to be set."""
-    add = parser.add_argument_group("learning (the defaults suit small tasks)").add_argument
-    add("--hidden", metavar="N,N",
-        help="units of each hidden layer (default: 128,128 for DQN, 64,64 for PG and PPO)")  # fmt: skip
-    add("--learning-rate", type=float, metavar="R", help="of Adam")
-    add("--gamma", type=float, metavar="G", help="how much a reward is worth one step later")
-    add("--batch-size", type=int, metavar="STEPS",
-        help="env steps learned from at once; PG and PPO collect so many, and acting waits while "
-        "they learn (default: 64 for DQN, 1000 for PG and PPO)")  # fmt: skip
-    add("--seed", type=int, help="of the first weights, exploration and replay draws")
-
-    add = parser.add_argument_group("learning with --run=DQN").add_argument
-    add("--updates-per-step", type=float, metavar="R",
-        help="updates for each env step; acting waits for them, so that it never runs far ahead "
-        "of learning: more learns from fewer episodes, less plays faster (default: 0.5)")  # fmt: skip
-    add("--slack", type=int, metavar="STEPS",
-        help="env steps acting may be ahead before it waits (default: 128)")  # fmt: skip
-    add("--n-step", type=int, metavar="N", help="steps of true rewards before bootstrapping")
-    add("--exploration-steps", type=int, metavar="STEPS",
-        help="env steps over which random actions fade out (default: 2000)")  # fmt: skip
-    add("--recent-steps", type=int, metavar="STEPS",
-        help="learn from the policy's own steps together with so many before; after twice as many "
-        "steps from more and more (default: 5000)")  # fmt: skip
-    add("--replay-capacity", type=int, metavar="STEPS", help="steps remembered (default: 100000)")
-
-    add = parser.add_argument_group("learning with --run=PG and --run=PPO").add_argument
-    add("--value-learning-rate", type=float, metavar="R", help="of the value function's Adam")
-    add("--gae-lambda", type=float, metavar="L",
-        help="1 believes in true returns, 0 in the value function's estimates")  # fmt: skip
-    add("--epochs", type=int, metavar="N",
-        help="passes over each batch (PG: of the value function only)")  # fmt: skip
-    add("--entropy-bonus", type=float, metavar="B",
-        help="what it is worth to keep acting at random")  # fmt: skip
-    add("--clip", type=float, metavar="C",
-        help="PPO: how far an action's probability may move from one batch to the next, as a share "
-        "(default: 0.2)")  # fmt: skip
-
-
-def settings_from(options: argparse.Namespace):
-    """The settings of --run, as far as the command line overrides them."""
-    names = RUNS[options.run].__struct_fields__
-    for run, settings in RUNS.items():
-        for name in set(settings.__struct_fields__) - set(names):
-            if getattr(options, name, None) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise StartError(
-                    f"{flag} is a setting of --run={run}: --run={options.run} has none"
-                )
-    chosen = {name: getattr(options, name, None) for name in names}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    try:
-        if "hidden" in chosen:
-            if not re.fullmatch(r"\s*\d{1,5}(\s*,\s*\d{1,5})*\s*", chosen["hidden"], re.ASCII):
-                raise ValueError(f"hidden is {chosen['hidden']!r}: expected units such as 128,128")
-            chosen["hidden"] = [int(units) for units in chosen["hidden"].split(",")]
-        return settings_for(options.run, **chosen)
-    except ValueError as error:
-        raise StartError(str(error)) from None

@@ -1,55 +1,69 @@
-"""What each `--run` offers to be set, and its values.
+"""What each `--run` offers to be set: its value, what it means, and its option on the command line.
 
 The defaults were chosen over many seeds of CartPole and Pong played through the policy server
-(CONTRIBUTING.md says how); the command line of the policy server overrides them.
+(CONTRIBUTING.md says how).
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import re
+import types
+import typing
+from typing import Annotated
 
 import msgspec
+
+from serving.command_line import StartError
 
 MOST_UNITS = 4096  # of a layer
 
 
+def says(text: str, unit: str = "N") -> msgspec.Meta:
+    """What `--help` says of a setting, and in which unit it is."""
+    return msgspec.Meta(description=text, extra={"unit": unit})
+
+
+BATCH_SIZE = says(
+    "env steps learned from at once; PG and PPO collect so many, acting waits while they learn, and "
+    "then they are thrown away", "STEPS")  # fmt: skip
+HIDDEN = says("units of each hidden layer", "N,N")
+GAMMA = says("how much a reward is worth one step later", "G")
+ADAM = says("of Adam; of PG and PPO, the policy's", "R")
+VALUE_ADAM = says("of the value function's Adam", "R")
+GAE_LAMBDA = says(
+    "1 believes in true returns as far as they are known; less, more and more in what the value "
+    "function expects instead", "L")  # fmt: skip
+SEED = says("of the first weights, exploration and the draws of what is learned from")
+
+
 class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deep Q-learning: off-policy, learns from everybody's steps again and again.
+    """Deep Q-learning: off-policy, learns from everybody's steps again and again."""
 
-    hidden              units of each hidden layer
-    learning_rate       of Adam
-    gamma               discount of rewards a step
-    n_step              steps of true rewards before bootstrapping
-    batch_size          transitions an update
-    updates_per_step    how much is learned from each env step; acting waits for it
-    slack               env steps acting may be ahead of learning
-    learning_starts     env steps before the first update
-    replay_capacity     transitions remembered
-    recent_steps        the policy's own steps are learned from together with so many before them,
-                        until there were twice as many; then memory grows until it holds all, from
-                        four times as many on. Logged steps are learned from with all that are held
-    target_rate         how far the target network moves to the learned one ...
-    target_period       ... after so many updates
-    exploration_steps   env steps over which random actions fade from 1 to ...
-    exploration_final   ... this probability
-    seed                of the networks' first weights and of the replay's draws
-    """
-
-    hidden: tuple[int, ...] = (128, 128)
-    learning_rate: float = 2e-3
-    gamma: float = 0.98
-    n_step: int = 6
-    batch_size: int = 64
-    updates_per_step: float = 0.5
-    slack: int = 128
-    learning_starts: int = 500
-    replay_capacity: int = 100_000
-    recent_steps: int = 5_000
-    target_rate: float = 0.1
-    target_period: int = 8
-    exploration_steps: int = 2_000
-    exploration_final: float = 0.03
-    seed: int | None = None
+    hidden: Annotated[tuple[int, ...], HIDDEN] = (128, 128)
+    learning_rate: Annotated[float, ADAM] = 2e-3
+    gamma: Annotated[float, GAMMA] = 0.98
+    n_step: Annotated[int, says("steps of true rewards before bootstrapping")] = 6
+    batch_size: Annotated[int, BATCH_SIZE] = 64
+    updates_per_step: Annotated[float, says(
+        "updates for each env step; acting waits for them, so that it never runs far ahead of "
+        "learning: more learns from fewer episodes, less plays faster", "R")] = 0.5  # fmt: skip
+    slack: Annotated[int, says("env steps acting may be ahead before it waits", "STEPS")] = 128
+    learning_starts: Annotated[int, says("env steps before the first update", "STEPS")] = 500
+    replay_capacity: Annotated[int, says("steps remembered", "STEPS")] = 100_000
+    recent_steps: Annotated[int, says(
+        "learn from the policy's own steps together with so many before them, until there were "
+        "twice as many; then memory grows until it holds all, from four times as many on. Logged "
+        "steps are learned from with all that are held", "STEPS")] = 5_000  # fmt: skip
+    target_rate: Annotated[float, says(
+        "how far the target network moves to the learned one each time", "SHARE")] = 0.1  # fmt: skip
+    target_period: Annotated[int, says(
+        "updates after which the target network moves", "UPDATES")] = 8  # fmt: skip
+    exploration_steps: Annotated[int, says(
+        "env steps over which random actions fade out", "STEPS")] = 2_000  # fmt: skip
+    exploration_final: Annotated[float, says("share of random actions after that", "SHARE")] = 0.03
+    seed: Annotated[int | None, SEED] = None
 
     def __post_init__(self):
         _check_positive(self, "learning_rate", "updates_per_step", "slack", "batch_size", "n_step",
@@ -72,32 +86,19 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnPolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What policy gradients have in common.
+    """What policy gradients have in common."""
 
-    hidden              units of each hidden layer, of the policy and of the value function
-    learning_rate       of the policy's Adam
-    value_learning_rate of the value function's Adam
-    gamma               discount of rewards a step
-    gae_lambda          1: true returns as far as they are known; less: more and more of what the
-                        value function expects instead
-    batch_size          env steps learned from at once, and then thrown away; acting waits when they
-                        are there
-    epochs              passes over each batch
-    minibatch_size      env steps an update
-    entropy_bonus       what it is worth to keep acting at random
-    seed                of the networks' first weights and of the minibatches
-    """
-
-    hidden: tuple[int, ...] = (64, 64)
-    learning_rate: float = 1e-3
-    value_learning_rate: float = 1e-3
-    gamma: float = 0.99
-    gae_lambda: float = 0.95
-    batch_size: int = 1_000
-    epochs: int = 10
-    minibatch_size: int = 100
-    entropy_bonus: float = 0.0
-    seed: int | None = None
+    hidden: Annotated[tuple[int, ...], HIDDEN] = (64, 64)
+    learning_rate: Annotated[float, ADAM] = 1e-3
+    value_learning_rate: Annotated[float, VALUE_ADAM] = 1e-3
+    gamma: Annotated[float, GAMMA] = 0.99
+    gae_lambda: Annotated[float, GAE_LAMBDA] = 0.95
+    batch_size: Annotated[int, BATCH_SIZE] = 1_000
+    epochs: Annotated[int, says("passes over each batch (PG: of the value function only)")] = 10
+    minibatch_size: Annotated[int, says(
+        "env steps an update (PG: of the value function only)", "STEPS")] = 100  # fmt: skip
+    entropy_bonus: Annotated[float, says("what it is worth to keep acting at random", "B")] = 0.0
+    seed: Annotated[int | None, SEED] = None
 
     def __post_init__(self):
         _check_positive(self, "learning_rate", "value_learning_rate", "batch_size", "epochs",
@@ -115,12 +116,11 @@ class OnPolicySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PGSettings(OnPolicySettings, frozen=True):
-    """Vanilla policy gradient: one step along the gradient for each batch. `epochs` and
-    `minibatch_size` are of the value function only."""
+    """Vanilla policy gradient: one step along the gradient for each batch."""
 
-    learning_rate: float = 1e-2
-    value_learning_rate: float = 3e-3
-    gae_lambda: float = 0.97
+    learning_rate: Annotated[float, ADAM] = 1e-2
+    value_learning_rate: Annotated[float, VALUE_ADAM] = 3e-3
+    gae_lambda: Annotated[float, GAE_LAMBDA] = 0.97
 
     def updates_of(self, steps: int) -> int:
         """Updates of the policy that a batch of so many steps makes."""
@@ -128,12 +128,11 @@ class PGSettings(OnPolicySettings, frozen=True):
 
 
 class PPOSettings(OnPolicySettings, frozen=True):
-    """Proximal policy optimization: many updates for each batch, kept near the policy that acted.
+    """Proximal policy optimization: many updates for each batch, kept near the policy that acted."""
 
-    clip                how far the probability of an action may move from what it was, as a share
-    """
-
-    clip: float = 0.2
+    clip: Annotated[float, says(
+        "PPO: how far an action's probability may move from one batch to the next, as a share",
+        "C")] = 0.2  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()
@@ -178,3 +177,101 @@ def settings_for(run: str, **chosen):
     if run not in RUNS:
         raise ValueError(f"--run={run}: expected one of {', '.join(RUNS)}")
     return msgspec.convert(chosen, RUNS[run])
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+class Option(typing.NamedTuple):
+    """A setting as `--help` shows it. `runs`: those that have it, with their defaults."""
+
+    name: str
+    kind: type
+    unit: str
+    says: str
+    runs: dict[str, object]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def help(self) -> str:
+        """What it is, and its default where there is one: "0.5", or "64 for DQN, 1000 for PG and
+        PPO" """
+        by_default: dict[str, list[str]] = {}
+        for run, default in self.runs.items():
+            if default is not None:
+                by_default.setdefault(_shown(default), []).append(run)
+        if len(by_default) < 2:
+            said = next(iter(by_default), "")
+        else:
+            said = ", ".join(f"{default} for {_and(runs)}" for default, runs in by_default.items())
+        return f"{self.says} (default: {said})" if said else self.says
+
+
+def options() -> list[Option]:
+    """Every setting of every `--run`, each once."""
+    found: dict[str, Option] = {}
+    for run, kind in RUNS.items():
+        for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+            plain, meta = typing.get_args(hint)
+            if name not in found:
+                found[name] = Option(name, plain, meta.extra["unit"], meta.description, {})
+            found[name].runs[run] = getattr(kind(), name)
+    return list(found.values())
+
+
+def add_learning_options(parser: argparse.ArgumentParser) -> None:
+    """An option for each setting. What is not given is not set: the defaults are the settings'."""
+    groups: dict[tuple[str, ...], list[Option]] = {}
+    for option in options():
+        of_all = len(option.runs) == len(RUNS)
+        runs = () if of_all else ("DQN",) if "DQN" in option.runs else ("PG", "PPO")
+        groups.setdefault(runs, []).append(option)
+    for runs, members in groups.items():
+        which = f" with {_and(f'--run={run}' for run in runs)}" if runs else ""
+        group = parser.add_argument_group(f"learning{which}")
+        for option in members:
+            kind = str if option.name == "hidden" else _number(option.kind)
+            group.add_argument(option.flag, type=kind, metavar=option.unit, help=option.help)
+
+
+def settings_from(chosen: argparse.Namespace):
+    """The settings of `chosen.run`, as far as options of `add_learning_options` override
+    them. Raises StartError with a sentence for a setting of another algorithm, and for an impossible value."""
+    values = {}
+    for option in options():
+        value = getattr(chosen, option.name)
+        if value is None:
+            continue
+        if chosen.run not in option.runs:
+            owners = _and(f"--run={run}" for run in option.runs)
+            raise StartError(f"{option.flag} is a setting of {owners}: --run={chosen.run} has none")
+        values[option.name] = value
+    try:
+        if "hidden" in values:
+            values["hidden"] = _units(values["hidden"])
+        return settings_for(chosen.run, **values)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+
+
+def _units(text: str) -> list[int]:
+    if not re.fullmatch(r"\s*\d{1,5}(\s*,\s*\d{1,5})*\s*", text, re.ASCII):
+        raise ValueError(f"hidden is {text!r}: expected units such as 128,128")
+    return [int(units) for units in text.split(",")]
+
+
+def _number(kind) -> type:
+    """Of a hint such as `int | None`, the number."""
+    return typing.get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
+
+
+def _shown(default) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _and(names) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

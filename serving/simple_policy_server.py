@@ -29,10 +29,10 @@ if __name__ == "__main__":  # found from anywhere, also when the package is not 
 import argparse
 import os
 
-from serving.command_line import add_learning_options, parser_of
+from serving.command_line import parser_of
 from serving.protocol import POLICY_SERVER_PORT
 from serving.server import process
-from serving.settings import RUNS
+from serving.settings import RUNS, add_learning_options
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -35,16 +35,10 @@ from tqdm import tqdm
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
-from serving.command_line import (
-    StartError,
-    add_learning_options,
-    parser_of,
-    settings_from,
-    uninterrupted,
-)
+from serving.command_line import StartError, parser_of, uninterrupted
 from serving.link import Configure
 from serving.logs import LogError
-from serving.settings import RUNS
+from serving.settings import RUNS, add_learning_options, settings_from
 
 PORTION = 4_000  # steps read at a time, about
 READING = "reading"  # RLlib asks env runners for other things, too

@@ -27,7 +27,7 @@ import uvloop
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
-from serving.command_line import StartError, listen, settings_from
+from serving.command_line import StartError, listen
 from serving.link import Configure
 from serving.logs import EpisodeLog, LogError
 from serving.policy import untrained
@@ -36,6 +36,7 @@ from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
 from serving.server.http_api import make_app
 from serving.server.supervisor import LearnerSupervisor, NoLearner
+from serving.settings import settings_from
 from serving.web.guard import LOOPBACK
 
 
