@@ -76,10 +76,12 @@ def without_stderr() -> Iterator[None]:
 
 def attach_ray(address: str = "auto", **options) -> str:
     """Attaches to the Ray at `address`; "auto": to a running one, and if there is none starts a
-    small one that ends with this process; "local": starts one in any case. Says what it has done;
+    small one that ends with this process; "local": starts one in any case. RAY_ADDRESS says what "auto" is. Says what it has done;
     raises ConnectionError if there is no Ray at an `address` given. `options` go to ray.init()."""
     import ray
 
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or "auto"
     if address != "local":
         try:
             found = find_ray(address)

@@ -1,4 +1,4 @@
-"""A Ray, policy servers on free ports, and a last look around: what tests of all files share."""
+"""Policy servers on free ports, a Ray for what fans out, and a last look around: what tests of all files share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving.ray_cluster import OBJECT_STORE, find_ray, show_token
+from serving.ray_cluster import OBJECT_STORE, show_token
 from serving.running_server import RunningServer
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # what starts a Ray by accident fails instead
@@ -87,10 +87,11 @@ def nothing_left_behind(tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """The session's mark and its folder for temporary files; fails the run if at its end there is
     a process, a listening port or a temporary folder of ours."""
     mark, folder = f"{os.getpid()}-{time.time_ns()}", tmp_path_factory.mktemp("temporary")
-    before = {name: os.environ.get(name) for name in (MARK, "TMPDIR", RAY_TEMP)}
+    before = {name: os.environ.get(name) for name in (MARK, "TMPDIR", RAY_TEMP, "RAY_ADDRESS")}
     # Ray looks for a running one in its own temporary folder, which has to stay where it was.
     os.environ.setdefault(RAY_TEMP, tempfile.gettempdir())
     os.environ[MARK], os.environ["TMPDIR"] = mark, str(folder)
+    os.environ["RAY_ADDRESS"] = "local"  # a Ray that happens to run here is somebody else's
     tempfile.tempdir = None  # read TMPDIR again
     try:
         yield mark, folder
@@ -110,24 +111,18 @@ def nothing_left_behind(tmp_path_factory) -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture(scope="session")
 def ray_cluster(nothing_left_behind) -> Iterator[str]:
-    """The address of a running Ray. One that runs already is used and left alone; otherwise a small
-    one is started, and exactly that one is stopped."""
-    started = None
-    try:
-        address = find_ray()
-    except ConnectionError:
-        started = _StartedRay()
-        address = started.address
+    """The address of a small Ray of this test process's own, which nobody else ends or stumbles
+    over; whatever fans out in these tests finds this one, and no other."""
+    ray = _StartedRay()
     before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
-    os.environ["RAY_ADDRESS"] = address
+    os.environ["RAY_ADDRESS"] = ray.address
     show_token()
     try:
-        yield address
+        yield ray.address
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-        if started:
-            started.stop()
+        ray.stop()
 
 
 @pytest.fixture(scope="session")
@@ -165,13 +160,14 @@ class _StartedRay:
             f"--temp-dir={self.folder}",
             f"--ray-client-server-port={free_port()}",
         ]
+        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=180,
-            env={**os.environ, MARK: str(self.folder)},
+            env={**environment, MARK: str(self.folder)},
         )
         if done.returncode == 0:
             self.address = (self.folder / "ray_current_cluster").read_text().strip()

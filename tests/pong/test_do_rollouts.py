@@ -25,7 +25,7 @@ SUMMARY = re.compile(
 
 
 @pytest.fixture(scope="module")
-def a_policy_server(ray_cluster):
+def a_policy_server():
     with RunningServer(8, 3) as server:
         yield server
 
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_it_cleanly(a_policy_server, tmp_path):
     assert a_policy_server.client().status().open_episodes == 0
 
 
-def test_two_workers_play_on_ray(a_settled_server, tmp_path):
+def test_two_workers_play_on_ray(a_settled_server, tmp_path, ray_cluster):
     log = tmp_path / "games.gz"
     options = ("--games=6", "--no-train", "--num-workers=2", "--seed=3", "--quiet")
     result = summary(run(a_settled_server, *options, f"--out={log}"))
@@ -164,7 +164,7 @@ def test_two_workers_play_on_ray(a_settled_server, tmp_path):
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 
-def test_two_workers_play_at_the_same_time(a_policy_server):
+def test_two_workers_play_at_the_same_time(a_policy_server, ray_cluster):
     """How much faster that is, the bench says."""
     client = a_policy_server.client()
     before = client.status().open_episodes
@@ -198,7 +198,7 @@ def until(condition, seconds: float, what: str):
     return found
 
 
-def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_path):
+def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_path, ray_cluster):
     log = tmp_path / "games.gz"
     options = ("--games=20", "--no-train", "--num-workers=2", "--seed=5", "--quiet")
     process = start(a_settled_server, *options, f"--out={log}")
@@ -213,7 +213,7 @@ def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_p
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 
-def test_ctrl_c_ends_workers_cleanly(a_policy_server):
+def test_ctrl_c_ends_workers_cleanly(a_policy_server, ray_cluster):
     # The episodes of workers that were killed stay open until the server closes them.
     before = a_policy_server.client().status().open_episodes
     process = start(a_policy_server, "--no-train", "--num-workers=2")
