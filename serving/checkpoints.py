@@ -5,10 +5,14 @@ folder in `NAME.checkpoints/`:
 
     meta.json        sizes, algorithm, counters, and every other file's size and checksum
     policy.msgpack   the policy snapshot: the server acts from it before RLlib is up
-    learner.pkl      weights, optimizer, replay, counters, as RLlib's `Algorithm.get_state()`
+    learner.npz      what learning goes on from: weights, optimizer, replay, counters, as plain data
+                     (`serving.state_file`)
 
 A checkpoint is written under another name, renamed when complete, and only then pointed at; the
-pointer is replaced atomically. The one before stays until the next is complete.
+pointer is replaced atomically. The one before stays until the next is complete. Nothing in it is
+code, so that one from elsewhere can be tried without trusting whoever wrote it.
+
+python -m serving.checkpoints convert NAME      takes over a checkpoint of format 1, a pickle
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -27,8 +33,9 @@ import msgspec
 from serving.link import Counters
 from serving.policy import Policy
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
+POLICY, LEARNER = "policy.msgpack", "learner.npz"  # files of a checkpoint
 
 
 class CheckpointError(Exception):
@@ -109,19 +116,24 @@ def read(folder: str | Path) -> tuple[Meta, Policy]:
         meta = msgspec.json.decode((folder / "meta.json").read_bytes(), type=Meta)
         if meta.format != FORMAT:
             raise CheckpointError(
-                f"checkpoint {folder} has format {meta.format}; this server reads {FORMAT}"
+                f"checkpoint {folder} has format {meta.format}{_advice(folder, meta)}"
             )
-        for name, (size, checksum) in meta.files.items():
-            content = (folder / name).read_bytes()
-            if (len(content), zlib.crc32(content)) != (size, checksum):
-                raise CheckpointError(
-                    f"checkpoint {folder} is damaged: {name} has {len(content)} bytes that are "
-                    f"not the {size} bytes which were written"
-                )
-        packed = msgspec.msgpack.decode((folder / "policy.msgpack").read_bytes())
+        check_files(folder, meta)
+        packed = msgspec.msgpack.decode((folder / POLICY).read_bytes())
         return meta, Policy.unpack(packed)
     except (OSError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {error}") from None
+
+
+def check_files(folder: str | Path, meta: Meta) -> None:
+    """Raises CheckpointError if a file is not as it was written."""
+    for name, (size, checksum) in meta.files.items():
+        found = _sum(Path(folder) / name)
+        if found != (size, checksum):
+            raise CheckpointError(
+                f"checkpoint {folder} is damaged: {name} has {found[0]} bytes that are "
+                f"not the {size} bytes which were written"
+            )
 
 
 def check_fits(meta: Meta, folder: str, run: str, observation_size: int, action_size: int, hidden):
@@ -157,8 +169,7 @@ def write(
     sums = {}
     for name, fill in files.items():
         fill(draft / name)
-        content = (draft / name).read_bytes()
-        sums[name] = (len(content), zlib.crc32(content))
+        sums[name] = _sum(draft / name)
         _flush(draft / name)
     described = Meta(format=FORMAT, saved=time.time(), files=sums, **meta)
     (draft / "meta.json").write_text(json.dumps(msgspec.to_builtins(described), indent=1))
@@ -174,13 +185,32 @@ def write(
     _flush(new_pointer)
     new_pointer.replace(pointer)
     _flush(pointer.absolute().parent)
-    for old in sorted(_complete(folder))[:-KEPT]:
+    for old in sorted(_complete(folder), key=lambda entry: int(entry.name))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return done
 
 
 def _complete(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.name.isdigit() and entry.is_dir()]
+
+
+def _sum(path: Path) -> tuple[int, int]:
+    """Bytes and CRC-32 of a file, which may be larger than memory has room for."""
+    size = checksum = 0
+    with open(path, "rb") as file:
+        while part := file.read(2**22):
+            size, checksum = size + len(part), zlib.crc32(part, checksum)
+    return size, checksum
+
+
+def _advice(folder: Path, meta: Meta) -> str:
+    if meta.format != 1:
+        return f"; this server reads {FORMAT}"
+    name = str(folder.parent).removesuffix(".checkpoints")
+    return (
+        ", which holds a pickle; take it over with: "
+        f"python -m serving.checkpoints convert {shlex.quote(name)}"
+    )
 
 
 def _flush(path: Path) -> None:
@@ -193,3 +223,24 @@ def _flush(path: Path) -> None:
 
 def _shown(value) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] != "convert":
+        print("usage: python -m serving.checkpoints convert NAME", file=sys.stderr)
+        return 2
+    from serving.old_checkpoints import convert
+
+    try:
+        print(convert(arguments[1]))
+    except CheckpointError as error:
+        print(f"checkpoints: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    # Not this module by the name __main__: its exceptions are others.
+    from serving import checkpoints
+
+    sys.exit(checkpoints.main(sys.argv[1:]))

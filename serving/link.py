@@ -73,7 +73,7 @@ class Stop(msgspec.Struct, tag=True):
 
 
 class Progress(msgspec.Struct, tag=True):
-    """What the starting learner is busy with."""
+    """What the learner is busy with while it starts, and whenever something takes long: a sign of life."""
 
     doing: str
 

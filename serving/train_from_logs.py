@@ -39,6 +39,7 @@ from serving.command_line import StartError, parser_of, uninterrupted
 from serving.link import Configure
 from serving.logs import LogError
 from serving.settings import RUNS, add_learning_options, settings_from
+from serving.state_file import StateError
 
 PORTION = 4_000  # steps read at a time, about
 READING = "reading"  # RLlib asks env runners for other things, too
@@ -229,8 +230,8 @@ class Trainer:
         algorithm = config.build_algo()
         algorithm.env_runner.connect(queue.SimpleQueue(), lambda state, version: None)
         if self.configure.restore:
-            algorithm.load(Path(self.configure.restore) / "learner.pkl")
-            algorithm.counters.consumed = algorithm.counters.acted = 0
+            algorithm.load(Path(self.configure.restore) / checkpoints.LEARNER)
+            algorithm.begin_session()
         return algorithm
 
     def processes(self) -> list[int]:
@@ -404,7 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         result = run(options)
-    except (StartError, CheckpointError, LogError, ConnectionError) as error:
+    except (StartError, CheckpointError, StateError, LogError, ConnectionError) as error:
         print(f"train_from_logs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

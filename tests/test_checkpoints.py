@@ -32,7 +32,7 @@ for number in itertools.count(1):
     checkpoints.write(
         sys.argv[1],
         {
-            "learner.pkl": lambda path: path.write_bytes(b"%d " % number * 20_000),
+            "learner.npz": lambda path: path.write_bytes(b"%d " % number * 20_000),
             "policy.msgpack": lambda path: path.write_bytes(msgspec.msgpack.encode(policy.pack())),
         },
         run="DQN", observation_size=4, action_size=2, hidden=[16], session="s",
@@ -47,7 +47,7 @@ def write(checkpoint_file: Path, number: int = 1, **meta) -> Path:
     return checkpoints.write(
         checkpoint_file,
         {
-            "learner.pkl": lambda path: path.write_bytes(b"learner %d" % number),
+            "learner.npz": lambda path: path.write_bytes(b"learner %d" % number),
             "policy.msgpack": lambda path: path.write_bytes(msgspec.msgpack.encode(policy.pack())),
         },
         **{
@@ -77,7 +77,7 @@ def test_what_was_written_is_read(a_checkpoint_file):
     assert abs(meta.saved - time.time()) < 60
     expected = untrained(4, 2, [16], seed=3)
     assert (policy.values(OBSERVATIONS) == expected.values(OBSERVATIONS)).all()
-    assert (folder / "learner.pkl").read_bytes() == b"learner 3"
+    assert (folder / "learner.npz").read_bytes() == b"learner 3"
 
 
 def test_the_pointer_is_a_small_text_file(a_checkpoint_file):
@@ -138,16 +138,28 @@ def test_half_written_checkpoints_are_cleared_away(a_checkpoint_file):
     write(a_checkpoint_file)
     draft = checkpoints.folder_of(a_checkpoint_file) / ".writing-12345"
     draft.mkdir()
-    (draft / "learner.pkl").write_bytes(b"half")
+    (draft / "learner.npz").write_bytes(b"half")
     write(a_checkpoint_file, 2)
     entries = {entry.name for entry in checkpoints.folder_of(a_checkpoint_file).iterdir()}
     assert entries - {"lock"} == {"000001", "000002"}
 
 
+def test_numbers_are_numbers(a_checkpoint_file):
+    """Does checkpoint 1,000,000 follow 999,999, and stay?"""
+    folder = write(a_checkpoint_file)
+    folder.rename(folder.with_name("999998"))
+    for number in (999_999, 1_000_000, 1_000_001):
+        done = write(a_checkpoint_file, number)
+        assert done.name == str(number)
+        assert checkpoints.newest(a_checkpoint_file) == str(done)
+    kept = {entry.name for entry in checkpoints.folder_of(a_checkpoint_file).iterdir()}
+    assert kept - {"lock"} == {"1000000", "1000001"}
+
+
 # -- damage ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["learner.pkl", "policy.msgpack"])
+@pytest.mark.parametrize("name", ["learner.npz", "policy.msgpack"])
 @pytest.mark.parametrize("how", ["cut", "longer", "flipped", "gone"])
 def test_damage_is_noticed_and_named(a_checkpoint_file, name, how):
     """Is a damaged file refused with a sentence that says which checkpoint it is?"""
@@ -169,7 +181,7 @@ def test_no_damage_does_worse_than_a_sentence(a_checkpoint_file, seed):
     """Does any scribble over any file end in a CheckpointError, if it does any harm?"""
     rng = random.Random(seed)
     folder = write(a_checkpoint_file)
-    path = folder / rng.choice(["meta.json", "policy.msgpack", "learner.pkl"])
+    path = folder / rng.choice(["meta.json", "policy.msgpack", "learner.npz"])
     content = bytearray(path.read_bytes())
     for _ in range(rng.randint(1, 8)):
         at = rng.randrange(len(content))

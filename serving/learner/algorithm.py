@@ -5,20 +5,26 @@ other.
 from __future__ import annotations
 
 import contextlib
-import pickle
 from collections.abc import Callable, Iterator
 from unittest import mock
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+from ray.rllib.core import (
+    COMPONENT_LEARNER,
+    COMPONENT_LEARNER_GROUP,
+    COMPONENT_METRICS_LOGGER,
+    COMPONENT_RL_MODULE,
+)
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
+from serving import state_file
 from serving.learner.env_runner import ServedEpisodesEnvRunner
 from serving.link import Counters
 from serving.policy import Policy
@@ -88,10 +94,13 @@ class OnlineAlgorithm(Algorithm):
 
     def online_state(self) -> dict:
         """What to save beside RLlib's own state."""
-        return {"counters": self.counters, "rng": self._rng.bit_generator.state}
+        return {
+            "counters": msgspec.to_builtins(self.counters),
+            "rng": self._rng.bit_generator.state,
+        }
 
     def set_online_state(self, state: dict) -> None:
-        self.counters = state["counters"]
+        self.counters = msgspec.convert(state["counters"], Counters)
         self._rng.bit_generator.state = state["rng"]
 
     @override(Algorithm)
@@ -113,12 +122,28 @@ class OnlineAlgorithm(Algorithm):
             super().restore_from_path(*args, **kwargs)
 
     def save(self, path) -> None:
-        with open(path, "wb") as file:
-            pickle.dump(self.get_state(), file, protocol=pickle.HIGHEST_PROTOCOL)
+        """Writes all that learning goes on from; RLlib's metrics begin anew."""
+        state = self.get_state()
+        del state[COMPONENT_METRICS_LOGGER]
+        del state[COMPONENT_LEARNER_GROUP][COMPONENT_LEARNER][COMPONENT_METRICS_LOGGER]
+        state_file.write(path, state)
 
     def load(self, path) -> None:
-        with open(path, "rb") as file:
-            self.set_state(pickle.load(file))
+        """Goes on from what `save` wrote; raises StateError if that is no such file."""
+        state = state_file.read(path)
+        try:
+            self.set_state(state)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise state_file.StateError(f"{path} is of another learner: {error}") from None
+
+    def begin_session(self) -> None:
+        """What comes next follows on nothing that came before: sequence numbers and env steps count
+        from the beginning, and an episode that was open was cut short, whoever goes by its id now."""
+        self.counters.consumed = self.counters.acted = 0
+        self.end_open_episodes()
+
+    def end_open_episodes(self) -> None:
+        raise NotImplementedError
 
     def _note_rate(self, updates: int, seconds: float) -> None:
         self.updates_per_second += 0.1 * (updates / seconds - self.updates_per_second)

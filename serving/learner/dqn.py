@@ -278,7 +278,12 @@ class OnlineDQN(OnlineAlgorithm, DQN):
         super().set_online_state(state)
         self.replay.set_state(state["replay"])
         self.owed_acted, self.owed_logged = state["owed"]
-        self.averaged = state["averaged"]
+        averaged = state["averaged"]
+        self.averaged = averaged and [tuple(layer) for layer in averaged]
+
+    @override(OnlineAlgorithm)
+    def end_open_episodes(self) -> None:
+        self.replay.end_open_episodes()
 
     def _take_over(self, wait: float) -> bool:
         """Moves experience from the env runner into the replay; False if there was none. What is

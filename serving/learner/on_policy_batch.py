@@ -98,17 +98,30 @@ class Batch:
         parts = [stretch.columns() for stretch in self._stretches]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
+    def end_open_episodes(self) -> None:
+        """No open episode goes on: its stretch is cut where it is, and bootstrapped from there."""
+        self._open = {}
+
     def get_state(self) -> dict:
         return {
-            "versions": set(self.versions),
+            "versions": sorted(self.versions),
             "steps": self.steps,
-            "stretches": list(self._stretches),
-            "open": dict(self._open),
+            "stretches": [
+                {"pieces": list(s.pieces), "last": s.last, "terminated": s.terminated}
+                for s in self._stretches
+            ],
+            "open": {name: self._stretches.index(s) for name, s in self._open.items()},
         }
 
     def set_state(self, state: dict) -> None:
         self.versions, self.steps = set(state["versions"]), state["steps"]
-        self._stretches, self._open = list(state["stretches"]), dict(state["open"])
+        self._stretches = []
+        for stored in state["stretches"]:
+            stretch = Stretch()
+            stretch.pieces = [tuple(piece) for piece in stored["pieces"]]
+            stretch.last, stretch.terminated = stored["last"], stored["terminated"]
+            self._stretches.append(stretch)
+        self._open = {name: self._stretches[i] for name, i in state["open"].items()}
 
 
 def advantages(columns: dict, values: np.ndarray, gamma: float, gae_lambda: float) -> np.ndarray:

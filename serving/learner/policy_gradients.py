@@ -292,6 +292,10 @@ class OnlinePolicyGradient(OnlineAlgorithm):
         super().set_online_state(state)
         self.batch.set_state(state["batch"])
 
+    @override(OnlineAlgorithm)
+    def end_open_episodes(self) -> None:
+        self.batch.end_open_episodes()
+
     def _take_over(self, wait: float) -> bool:
         """Moves experience from the env runner into the batch; False if there was none."""
         episodes = self.env_runner.sample(wait=wait)

@@ -5,6 +5,7 @@ Not for people to start: `python -m serving.learner.process FD` talks over the s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -14,15 +15,19 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from serving import checkpoints, link
 from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
 from serving.policy import Policy
 from serving.settings import settings_for
+from serving.state_file import StateError
 
 SAVE_EVERY = 5.0  # seconds, if there is anything new
 SHARE_OF_TIME_SAVING = 0.05
+SIGN_EVERY = 10.0  # seconds
+MOST_PATIENCE = 3600.0  # seconds; a disk that takes longer will not come back
 NICENESS = 10  # an answer to a player goes before an update
 
 
@@ -85,10 +90,11 @@ def build(server: Server, configure: Configure):
     )
     if configure.restore:
         server.tell(Progress(f"restoring {configure.restore}"))
-        meta, _ = checkpoints.read(configure.restore)
-        algorithm.load(Path(configure.restore) / "learner.pkl")
-        if meta.session != configure.session:  # the numbering began anew
-            algorithm.counters.consumed = algorithm.counters.acted = 0
+        with signs_of_life(server, f"restoring {configure.restore}"):
+            meta, _ = checkpoints.read(configure.restore)
+            algorithm.load(Path(configure.restore) / checkpoints.LEARNER)
+        if meta.session != configure.session:
+            algorithm.begin_session()
         algorithm.env_runner.consumed = algorithm.counters.consumed
     elif configure.first_policy:
         algorithm.adopt(Policy.unpack(configure.first_policy))
@@ -137,9 +143,27 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
 def save(server: Server, configure: Configure, algorithm) -> float:
     """Writes a checkpoint, tells the server; returns the seconds it took."""
     started = time.monotonic()
-    write_checkpoint(configure, algorithm)
+    with signs_of_life(server, f"saving to {configure.checkpoint_file}"):
+        write_checkpoint(configure, algorithm)
     server.tell(Saved(algorithm.counters.consumed))
     return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def signs_of_life(server: Server, doing: str) -> Iterator[None]:
+    """Says every few seconds what takes so long, for MOST_PATIENCE at most: a large replay on a slow
+    disk is no reason to be taken for hung."""
+    done, until = threading.Event(), time.monotonic() + MOST_PATIENCE
+
+    def say() -> None:
+        while not done.wait(SIGN_EVERY) and time.monotonic() < until:
+            server.tell(Progress(doing))
+
+    threading.Thread(target=say, daemon=True, name="signs-of-life").start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def write_checkpoint(configure: Configure, algorithm) -> None:
@@ -151,8 +175,10 @@ def write_checkpoint(configure: Configure, algorithm) -> None:
     checkpoints.write(
         configure.checkpoint_file,
         {
-            "learner.pkl": algorithm.save,
-            "policy.msgpack": lambda path: path.write_bytes(msgspec.msgpack.encode(policy.pack())),
+            checkpoints.LEARNER: algorithm.save,
+            checkpoints.POLICY: lambda path: path.write_bytes(
+                msgspec.msgpack.encode(policy.pack())
+            ),
         },
         run=configure.run,
         observation_size=configure.observation_size,
@@ -204,7 +230,7 @@ def main() -> int:
         return 0
     try:
         learn(server, configure, build(server, configure))
-    except checkpoints.CheckpointError as error:
+    except (checkpoints.CheckpointError, StateError) as error:
         server.tell(Fatal(str(error)))
         return 1
     except Exception:

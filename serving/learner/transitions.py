@@ -32,7 +32,8 @@ class Replay:
             "n_step": np.zeros(capacity, np.float32),
         }
         self.added = 0
-        # The steps of open episodes that still wait for their n-th successor.
+        # The steps of open episodes that still wait for their n-th successor: observations
+        # (k + 1, size), actions (k,), rewards (k,).
         self._tails: OrderedDict[str, tuple] = OrderedDict()
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class Replay:
         but not where the episode terminates."""
         if episode_id in self._tails:
             tail_observations, tail_actions, tail_rewards = self._tails.pop(episode_id)
-            observations = np.concatenate([tail_observations, observations])
+            observations = np.concatenate([tail_observations[:-1], observations])
             actions = np.concatenate([tail_actions, actions])
             rewards = np.concatenate([tail_rewards, rewards])
         steps = len(actions)
@@ -66,9 +67,14 @@ class Replay:
                 n_step=lengths,
             )
         if not ended:
-            self._tails[episode_id] = (observations[ready:-1], actions[ready:], rewards[ready:])
+            self._tails[episode_id] = (observations[ready:], actions[ready:], rewards[ready:])
             if len(self._tails) > OPEN_EPISODES_REMEMBERED:
-                self._tails.popitem(last=False)
+                self._truncate(next(iter(self._tails)))
+
+    def end_open_episodes(self) -> None:
+        """No open episode goes on: what waits of them is learned from as truncated."""
+        for episode_id in list(self._tails):
+            self._truncate(episode_id)
 
     def sample(
         self, transitions: int, rng: np.random.Generator, newest: int | None = None
@@ -82,7 +88,7 @@ class Replay:
     def get_state(self) -> dict:
         filled = len(self)
         columns = {name: column[:filled].copy() for name, column in self.columns.items()}
-        return {"columns": columns, "added": self.added, "tails": list(self._tails.items())}
+        return {"columns": columns, "added": self.added, "tails": dict(self._tails)}
 
     def set_state(self, state: dict) -> None:
         """Takes over a state of another capacity too; the newest transitions are kept."""
@@ -93,7 +99,11 @@ class Replay:
         for name, column in self.columns.items():
             column[: len(order)] = stored[name][order]
         self.added = len(order)
-        self._tails = OrderedDict(state["tails"])
+        self._tails = OrderedDict((name, tuple(tail)) for name, tail in state["tails"].items())
+
+    def _truncate(self, episode_id: str) -> None:
+        observations, actions, rewards = self._tails.pop(episode_id)
+        self.add(episode_id, observations, actions, rewards, terminated=False, truncated=True)
 
     def _append(self, **columns) -> None:
         rows = len(columns["actions"])

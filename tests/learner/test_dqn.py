@@ -26,7 +26,7 @@ class Learning:
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.published: list[Policy] = []
         self.sequence = 0
-        self.size = size
+        self.size, self.actions = size, actions
         self.algorithm.env_runner.connect(self.inbox, self._publish)
 
     def _publish(self, state: dict, version: int) -> None:
@@ -44,7 +44,7 @@ class Learning:
                 episode_id=name,
                 steps=steps,
                 observations=observations.tobytes(),
-                actions=rng.integers(ACTIONS, size=steps).astype("<i4").tobytes(),
+                actions=rng.integers(self.actions, size=steps).astype("<i4").tobytes(),
                 rewards=rewards.astype("<f4").tobytes(),
                 log_probabilities=np.zeros(steps, "<f4").tobytes(),
                 versions=np.zeros(steps, "<i4").tobytes(),
@@ -366,10 +366,10 @@ def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, capacity):
         never_stopped.feed(30, "terminated" if number % 2 else None)
     never_stopped.feed(5)  # an open episode
     never_stopped.learn()
-    never_stopped.algorithm.save(tmp_path / "learner.pkl")
+    never_stopped.algorithm.save(tmp_path / "learner.npz")
     restored = learnings(**{**options, "seed": 99})
     assert distance(restored.weights(), never_stopped.weights()) > 0.01
-    restored.algorithm.load(tmp_path / "learner.pkl")
+    restored.algorithm.load(tmp_path / "learner.npz")
     assert distance(restored.weights(), never_stopped.weights()) == 0
     restored.sequence = never_stopped.sequence
     for learning in (never_stopped, restored):

@@ -191,3 +191,19 @@ def test_truncation_is_bootstrapped():
                   np.zeros(1, "<f4"), np.zeros(1, int), ending == "terminated", True)  # fmt: skip
         found = advantages(batch.columns(), np.array([2.0, 2.0]), 0.5, 0.95)
         assert found.tolist() == [expected, 0.0]
+
+
+def test_an_open_stretch_is_not_glued_to_what_comes_later():
+    """Of an episode that was open when the server stopped, and another one with its id: are they
+    two stretches, the first one bootstrapped from where it was cut?"""
+    columns = lambda steps: [np.zeros(steps, np.float32)] * 3  # noqa: E731
+    before, after = Batch(), Batch()
+    observations = np.arange(6, dtype=np.float32)[:, None]
+    before.add("e", observations, *columns(5), np.zeros(5, int), False, False)
+    after.set_state(before.get_state())
+    after.end_open_episodes()
+    after.add("e", observations + 101, *columns(5), np.zeros(5, int), True, True)
+    found = after.columns()
+    assert found["obs"][:, 0].tolist() == [*range(6), *range(101, 107)]
+    assert (~found["loss_mask"]).nonzero()[0].tolist() == [5, 11]
+    assert found["terminateds"].nonzero()[0].tolist() == [10]

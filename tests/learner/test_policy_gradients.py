@@ -417,9 +417,9 @@ def test_a_restored_algorithm_goes_on_exactly(learnings, tmp_path, run):  # noqa
         learn_batch(never_stopped)
     feed(never_stopped, 25, name="open")
     take_over(never_stopped)
-    never_stopped.algorithm.save(tmp_path / "learner.pkl")
+    never_stopped.algorithm.save(tmp_path / "learner.npz")
     restored = learnings(run=run, **{**SMALL, "seed": 5})
-    restored.algorithm.load(tmp_path / "learner.pkl")
+    restored.algorithm.load(tmp_path / "learner.npz")
     assert distance(restored.weights(), never_stopped.weights()) == 0
     assert restored.algorithm.counters == never_stopped.algorithm.counters
     restored.sequence = never_stopped.sequence
@@ -442,8 +442,8 @@ def test_versions_of_a_learner_that_died_are_not_mistaken(a_learning, tmp_path):
     algorithm = a_learning.algorithm
     feed(a_learning, 25)
     take_over(a_learning)
-    algorithm.save(tmp_path / "learner.pkl")  # version 1
-    algorithm.load(tmp_path / "learner.pkl")
+    algorithm.save(tmp_path / "learner.npz")  # version 1
+    algorithm.load(tmp_path / "learner.npz")
     algorithm.env_runner.weights_seq_no = 4  # players had met 2, 3 and 4 of the one that died
     algorithm.publish()
     assert a_learning.published[-1].version == 5

@@ -256,3 +256,40 @@ def test_forgotten_open_episodes_are_bounded(rng, monkeypatch):
         episode = Played(number, 4, True, rng)
         replay.add(episode.id, *next(iter(episode.chunks([2]))))
     assert len(replay.get_state()["tails"]) == 5
+
+
+def numbered(first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps from observation `first` to `last`, each of which is its number."""
+    steps = last - first
+    observations = np.arange(first, last + 1, dtype=np.float32)[:, None]
+    return observations, np.zeros(steps, np.int64), np.ones(steps, np.float32)
+
+
+def test_an_open_tail_is_not_glued_to_what_comes_later(rng):
+    """Of an episode that was open when the server stopped, and another one with its id: is there no
+    transition from the first to the second, and is the first one's tail learned from?"""
+    before = Replay(100, 1, n_step=6, gamma=1.0)
+    before.add("e", *numbered(0, 5), terminated=False, truncated=False)
+    after = Replay(100, 1, n_step=6, gamma=1.0)
+    after.set_state(before.get_state())
+    assert len(after) == 0  # all five steps wait for their sixth successor
+    after.end_open_episodes()
+    after.add("e", *numbered(101, 106), terminated=True, truncated=False)
+    found = after.sample(1_000, rng)
+    pairs = set(zip(found["obs"][:, 0], found["new_obs"][:, 0], found["terminateds"]))
+    assert pairs == {(i, 5.0, False) for i in range(5)} | {
+        (i, 106.0, True) for i in range(101, 106)
+    }
+    assert set(zip(found["obs"][:, 0], found["n_step"])) >= {(0.0, 5.0), (4.0, 1.0)}
+    assert not after.get_state()["tails"]
+
+
+def test_a_forgotten_tail_is_cut_short(rng, monkeypatch):
+    """Are the steps of the episode that is forgotten first learned from, as truncated?"""
+    monkeypatch.setattr("serving.learner.transitions.OPEN_EPISODES_REMEMBERED", 1)
+    replay = Replay(100, 1, n_step=3, gamma=1.0)
+    replay.add("a", *numbered(0, 2), terminated=False, truncated=False)
+    replay.add("b", *numbered(10, 12), terminated=False, truncated=False)
+    found = replay.sample(100, rng)
+    pairs = set(zip(found["obs"][:, 0], found["new_obs"][:, 0], found["terminateds"]))
+    assert pairs == {(0.0, 2.0, False), (1.0, 2.0, False)}

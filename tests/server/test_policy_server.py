@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import re
 import signal
 import socket
@@ -24,7 +23,7 @@ from conftest import MARK, RAY_TEMP, leftovers
 from players import cartpole, log_steps, play_episode, play_steps
 from test_checkpoints import write as write_checkpoint
 
-from serving import ROOT, PolicyClient, checkpoints
+from serving import ROOT, PolicyClient, checkpoints, state_file
 from serving.evaluation import frozen_policy
 from serving.running_server import SCRIPT, RunningServer
 from serving.settings import settings_for
@@ -194,12 +193,12 @@ def test_a_missing_package():
 
 
 def damage(folder: Path) -> None:
-    path = folder / "learner.pkl"
+    path = folder / checkpoints.LEARNER
     path.write_bytes(path.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize(("spoil", "arguments", "expected"), [
-    (damage, [], "is damaged: learner.pkl"),
+    (damage, [], "is damaged: learner.npz"),
     (lambda folder: (folder / "meta.json").write_text("{"), [], "is damaged"),
     (lambda folder: (folder / "meta.json").unlink(), [], "there is no such checkpoint"),
     (None, ["--observation-size=8"], "written with --observation-size=4"),
@@ -451,8 +450,7 @@ def test_stop_and_go_on(policy_servers, tmp_path, name):
     assert again.stop() == 0
     meta = saved(again)
     assert meta.counters.env_steps == steps + 200 + more
-    with open(checkpoints.newest(again.checkpoint_file) + "/learner.pkl", "rb") as file:
-        state = pickle.load(file)
+    state = state_file.read(Path(checkpoints.newest(again.checkpoint_file)) / checkpoints.LEARNER)
     assert len(state["online"]["replay"]["columns"]["actions"]) == steps + 200 + more
     check_events(tmp_path / "logs", episodes)
 
