@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import gymnasium as gym
-from tqdm.auto import tqdm
 
 from serving.client import PolicyClient
 from serving.connection import GRADING
 from serving.logs import Episode
+from serving.notebook.progress import progress
 from serving.running_server import wait_until
 
 Curve = list[list[float]]
@@ -108,12 +108,15 @@ def experiment(
         `learning_curve(run, seed, steps, report)`
     minutes
         after which no further curve is begun; all runs have as many curves then, or one more
+
+    Whoever interrupts it gets the curves that are there.
     """
     runs, seeds = list(runs), list(seeds)
     plan = [(run, seed) for seed in seeds for run in runs]  # so that all runs get their turn
     curves: dict[str, list[Curve]] = {run: [] for run in runs}
     ends = time.monotonic() + 60 * minutes
-    with tqdm(total=len(plan) * steps, unit=" steps", smoothing=0.05) as bar:
+    kept = "the curves that are there are kept; run the cell again to go on"
+    with progress(len(plan) * steps, "steps", stopped=kept) as bar:
         for number, (run, seed) in enumerate(plan):
             if time.monotonic() > ends:
                 print(f"The time is up: {number} of {len(plan)} curves are there.")

@@ -37,7 +37,7 @@ def test_when_a_curve_is_solved(returns, episodes):
     assert solved_at(rows(returns)) == (episodes, episodes / 2)
 
 
-def test_an_experiment_goes_on_where_it_was(tmp_path):
+def test_an_experiment_goes_on_where_it_was(tmp_path, capsys):
     """Is a curve that is there not made again, and does a curve that failed cost no other one?"""
     file, made = tmp_path / "figures.json", []
 
@@ -49,9 +49,12 @@ def test_an_experiment_goes_on_where_it_was(tmp_path):
         return rows([float(seed)])
 
     plan = {"runs": ["DQN", "PG"], "seeds": [1, 2], "steps": 5, "file": file}
-    with pytest.raises(KeyboardInterrupt):
-        experiment(learning_curve, **plan)
+    curves = experiment(learning_curve, **plan)
     assert made == [("DQN", 1), ("PG", 1), ("DQN", 2)]
+    assert curves == {"DQN": [rows([1.0]), rows([2.0])], "PG": [rows([1.0])]}
+    assert (
+        "Stopped at 15 of 20 steps; the curves that are there are kept" in capsys.readouterr().out
+    )
     made.append("interrupted")
     curves = experiment(learning_curve, **plan)
     assert made[4:] == [("PG", 2)]
