@@ -174,7 +174,7 @@ def test_a_server_learns_a_right_environment(name):
 # Wrong uses of RLlib itself, with what is lost of `LEARNING`.
 WRONG_RLLIB = {
     "gives RLlib another environment": ("lambda config: env_class()", "lambda config: MyEnv()", LEARNING),
-    "never calls train": ("for iteration in range(iterations):", "for iteration in range(0):", LEARNING),
+    "never calls train": ("tqdm(range(iterations)", "tqdm(range(0)", LEARNING),
     "does not learn": ("lr=1e-3", "lr=0.0", UNSOLVED),
     "returns another network": ("module = algo.get_module()",
                                 "module = config.copy(copy_frozen=False).build_algo().get_module()", UNSOLVED),
@@ -191,8 +191,9 @@ def rllib_imports() -> dict:
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
     from ray.tune.registry import register_env
+    from tqdm.auto import tqdm
 
-    return {"gym": gym, "np": np, "torch": torch, "PPOConfig": PPOConfig,
+    return {"tqdm": tqdm, "gym": gym, "np": np, "torch": torch, "PPOConfig": PPOConfig,
             "DefaultModelConfig": DefaultModelConfig, "register_env": register_env}  # fmt: skip
 
 
