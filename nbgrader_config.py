@@ -14,14 +14,8 @@ sys.path.insert(0, ROOT)
 os.environ["PYTHONPATH"] = ROOT + os.pathsep + os.environ.get("PYTHONPATH", "")
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
 
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # noqa: E402
-from nbgrader.converters import Autograde  # noqa: E402
-from nbgrader.preprocessors import Execute, GetGrades  # noqa: E402
-
 from serving.connection import GRADING  # noqa: E402
-from serving.examiner.kernel import GradingExecute  # noqa: E402
 from serving.protocol import POLICY_SERVER_PORT  # noqa: E402
-from tools.feedback import HideTests  # noqa: E402
 
 c = get_config()  # noqa: F821 - traitlets defines it
 
@@ -32,34 +26,58 @@ c.CourseDirectory.release_directory = "lessons"
 # What Jupyter leaves behind is no part of an assignment.
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.checkpoints", "*.logs"]
 
+# Classes are named by strings, here and below: nbgrader's page shows this configuration as JSON.
+c.GenerateAssignment.preprocessors = [
+    "nbgrader.preprocessors.IncludeHeaderFooter",
+    "nbgrader.preprocessors.LockCells",
+    "nbgrader.preprocessors.ClearSolutions",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.CheckCellMetadata",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.SaveCells",
+    "nbgrader.preprocessors.ClearHiddenTests",
+    "nbgrader.preprocessors.ComputeChecksums",
+    "nbgrader.preprocessors.CheckCellMetadata",
+    "tools.pictures.EmbedPictures",
+]
 c.ClearSolutions.code_stub = {
     "python": 'raise NotImplementedError("replace this line with your own code")'
 }
 
-# A policy needs time to learn; students' own cells find no server here, and end at once. A cell that
-# hangs is interrupted, and the next ones are graded.
-SECONDS_FOR_A_TEST, SECONDS_FOR_A_CELL = 600, 30
-
-
-def seconds_for(cell):
-    is_test = cell.metadata.get("nbgrader", {}).get("grade", False)
-    return SECONDS_FOR_A_TEST if is_test else SECONDS_FOR_A_CELL
-
-
-c.Execute.timeout_func = seconds_for
+# Of *Validate*, which runs in the students' JupyterLab: a cell that hangs is interrupted.
+c.Execute.timeout = 120
 c.Execute.interrupt_on_timeout = True
-
-# The kernel of *Validate* runs all cells of a student's notebook, beside the student's own server: it
-# is told to leave that alone. (nbgrader tells it by NBGRADER_VALIDATING, too, which after an accident
-# stays behind in Jupyter's environment, and then every kernel would take itself for a validator's.)
+# Its kernel runs all cells of a student's notebook, beside the student's own server: it is told to
+# leave that alone. (nbgrader tells it by NBGRADER_VALIDATING, too, which after an accident stays
+# behind in Jupyter's environment, and then every kernel would take itself for a validator's.)
 TELL_THE_KERNEL = f'__import__("os").environ["{GRADING}"] = "{POLICY_SERVER_PORT}"'
 c.Execute.extra_arguments = [f"--IPKernelApp.exec_lines={TELL_THE_KERNEL}"]
 
-# Of Autograde only: *Validate* runs in the students' JupyterLab, and grades nobody.
+c.Autograde.exporter_class = "serving.examiner.submission.SubmissionExporter"
+c.Autograde.sanitize_preprocessors = [
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "serving.examiner.submission.RestoreCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 c.Autograde.autograde_preprocessors = [
-    GradingExecute if preprocessor is Execute else preprocessor
-    for preprocessor in Autograde.class_traits()["autograde_preprocessors"].default()
+    "serving.examiner.kernel.GradingExecute",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "serving.examiner.submission.SaveRemarks",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Students read what was wrong, not how it was tested.
-c.GenerateFeedback.preprocessors = [GetGrades, HideTests, CSSHTMLHeaderPreprocessor]
+# Students read what was wrong, not how it was tested. Made anew each time: points and comments that
+# were given by hand since would be missing in an old one.
+c.GenerateFeedback.force = True
+c.GenerateFeedback.exporter_class = "tools.feedback.FeedbackExporter"
+c.GenerateFeedback.preprocessors = [
+    "nbgrader.preprocessors.GetGrades",
+    "tools.feedback.HideTests",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
+    "tools.feedback.WrapLines",
+]
+
+c.ExportApp.plugin_class = "tools.grades.GradesTable"

@@ -1,7 +1,21 @@
-"""Keeps hidden tests hidden in feedback: no source, no traceback, but the sentence that helps."""
+"""Feedback for students: the sentence that helps, whole, and nothing of a hidden test."""
 
+import re
+
+from nbconvert.exporters import HTMLExporter
+from nbconvert.preprocessors import Preprocessor
 from nbgrader import utils
 from nbgrader.preprocessors import ClearHiddenTests
+from traitlets import List
+
+from serving.examiner.submission import REASON
+
+# nbconvert's page keeps the line ends of outputs and cuts off what is wider than the page.
+WRAPPED = """
+.output_area pre, .output_text pre, .input_area pre, .highlight pre {
+    white-space: pre-wrap; overflow-wrap: anywhere; }
+.rendered_html img { max-width: 100%; height: auto; }
+"""
 
 
 class HideTests(ClearHiddenTests):
@@ -10,6 +24,10 @@ class HideTests(ClearHiddenTests):
     nbgrader restores hidden tests to grade, and by itself shows them in the feedback
     (https://github.com/jupyter/nbgrader/issues/917).
     """
+
+    # An option, as nbconvert's HTML exporter sets it for all: nbgrader's own is none, and each page
+    # would come with a warning.
+    display_data_priority = List(ClearHiddenTests.display_data_priority.default_value).tag(config=True)
 
     def preprocess(self, nb, resources):
         for index, cell in enumerate(nb.cells):
@@ -25,3 +43,21 @@ class HideTests(ClearHiddenTests):
                 name = "" if output.ename == "AssertionError" else f"{output.ename}: "
                 output.traceback = [f"{name}{output.evalue}"]
         return cell, resources
+
+
+class WrapLines(Preprocessor):
+    """Adds to the page's style sheet: long lines go on below. After `CSSHTMLHeaderPreprocessor`."""
+
+    def preprocess(self, nb, resources):
+        resources["inlining"]["css"].append(WRAPPED)
+        return nb, resources
+
+
+class FeedbackExporter(HTMLExporter):
+    """A submission that could not be read has no score: nbgrader's page would say 0."""
+
+    def from_notebook_node(self, nb, resources=None, **options):
+        page, resources = super().from_notebook_node(nb, resources, **options)
+        if REASON in nb.metadata:
+            page = re.sub(r"\(Score: [^)]*\)", "(not graded)", page)
+        return page, resources

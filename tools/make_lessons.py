@@ -26,19 +26,19 @@ def assignments() -> list[str]:
 
 
 def generate(into: Path) -> None:
-    """Runs nbgrader's generate_assignment for each lesson; raises SystemExit with its words."""
+    """Runs nbgrader's generate_assignment for all lessons; raises SystemExit with its words."""
     with tempfile.TemporaryDirectory() as scratch:
-        for name in assignments():
-            command = [
-                sys.executable, "-m", "nbgrader", "generate_assignment", name,
-                "--force", "--create", f"--CourseDirectory.release_directory={into}",
-                f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
-            ]  # fmt: skip
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-            if done.returncode:
-                sys.exit(f"nbgrader could not generate {name}:\n{done.stdout}{done.stderr}")
-            check_solution(ROOT / "solutions" / name / f"{name}.ipynb")
-            check_lesson(into / name / f"{name}.ipynb")
+        command = [
+            sys.executable, "-m", "nbgrader", "generate_assignment", "*",
+            "--force", "--create", f"--CourseDirectory.release_directory={into}",
+            f"--CourseDirectory.db_url=sqlite:///{scratch}/gradebook.db",
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        sys.exit(f"nbgrader could not generate the lessons:\n{done.stdout}{done.stderr}")
+    for name in assignments():
+        check_solution(ROOT / "solutions" / name / f"{name}.ipynb")
+        check_lesson(into / name / f"{name}.ipynb")
 
 
 def check_solution(path: Path) -> None:

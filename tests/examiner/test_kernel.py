@@ -14,7 +14,7 @@ from nbgrader.validator import Validator
 from traitlets.config import PyFileConfigLoader
 
 from serving.connection import GRADING
-from serving.examiner.kernel import GradingKernelManager
+from serving.examiner.kernel import GradingKernelManager, seconds_for
 
 
 @pytest.fixture
@@ -39,11 +39,12 @@ def test_autograde_uses_the_grading_kernel_and_validate_does_not(nbgraders_confi
         exporter.register_preprocessor(preprocessor)
     (execute,) = (p for p in exporter._preprocessors if isinstance(p, Execute))
     assert execute.kernel_manager_class is GradingKernelManager
-    assert execute.timeout_func is nbgraders_configuration.Execute.timeout_func
+    assert execute.timeout_func is seconds_for
 
     validator = Validator(config=nbgraders_configuration)
     (execute,) = (p(parent=validator) for p in validator.preprocessors if issubclass(p, Execute))
     assert execute.kernel_manager_class is not GradingKernelManager
+    assert execute.timeout_func is None
 
 
 def test_the_grading_kernel_is_told():
