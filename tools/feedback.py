@@ -6,7 +6,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from nbgrader import utils
 from nbgrader.preprocessors import ClearHiddenTests
-from traitlets import List
+from traitlets import Bool, List
 
 from serving.examiner.submission import REASON
 
@@ -27,7 +27,9 @@ class HideTests(ClearHiddenTests):
 
     # An option, as nbconvert's HTML exporter sets it for all: nbgrader's own is none, and each page
     # would come with a warning.
-    display_data_priority = List(ClearHiddenTests.display_data_priority.default_value).tag(config=True)
+    display_data_priority = List(ClearHiddenTests.display_data_priority.default_value).tag(
+        config=True
+    )
 
     def preprocess(self, nb, resources):
         for index, cell in enumerate(nb.cells):
@@ -47,6 +49,8 @@ class HideTests(ClearHiddenTests):
 
 class WrapLines(Preprocessor):
     """Adds to the page's style sheet: long lines go on below. After `CSSHTMLHeaderPreprocessor`."""
+
+    enabled = Bool(True).tag(config=True)  # nbconvert's own are asked for one by one
 
     def preprocess(self, nb, resources):
         resources["inlining"]["css"].append(WRAPPED)

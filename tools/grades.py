@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from nbgrader.api import Assignment, Gradebook, MissingEntry, Student, SubmittedAssignment
@@ -35,7 +36,7 @@ class GradesTable(ExportPlugin):
             for assignment in gradebook.assignments:
                 if self.assignment and assignment.name not in map(str, self.assignment):
                     continue
-                for student in gradebook.students:
+                for student in sorted(gradebook.students, key=by_name):
                     if not self.student or student.id in map(str, self.student):
                         table.writerow(self.line(gradebook, assignment, student))
         self.log.info("Grades are in %s", path)
@@ -73,7 +74,9 @@ class GradesTable(ExportPlugin):
         """The status and the remark, as the class's docstring has them."""
         if not submission:
             course = self.parent.coursedir
-            folder = Path(course.format_path(course.submitted_directory, student.id, assignment.name))
+            folder = Path(
+                course.format_path(course.submitted_directory, student.id, assignment.name)
+            )
             names = sorted(file.name for file in folder.glob("*"))
             wanted = {f"{notebook.name}.ipynb" for notebook in assignment.notebooks}
             if wanted <= set(names):
@@ -81,16 +84,23 @@ class GradesTable(ExportPlugin):
             there = f"there is {', '.join(names)}, but no {', '.join(wanted - set(names))}"
             return "nothing handed in", there if names else ""
         grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-        remarks = [
-            comment.auto_comment
-            for notebook in submission.notebooks
-            for comment in notebook.comments
-            if comment.auto_comment not in (None, "No response.")
-        ]
         by_hand = [grade.name for grade in grades if grade.needs_manual_grade]
-        remark = " ".join(dict.fromkeys(" ".join(remarks).split("\n\n")))
+        remark = " ".join(dict.fromkeys(remarks(submission)))
         if all(grade.auto_score is None and grade.manual_score is None for grade in grades):
             return ("not graded" if NOT_GRADED in remark else "not graded yet"), remark
         if by_hand:
             return "to be graded by hand", " ".join(filter(None, [remark, *by_hand]))
         return "graded", remark
+
+
+def by_name(student: Student) -> tuple[str, ...]:
+    return tuple(part or "" for part in (student.last_name, student.first_name, student.id))
+
+
+def remarks(submission: SubmittedAssignment) -> Iterator[str]:
+    """The sentences that grading has left in the gradebook, in the order of the cells."""
+    for notebook in submission.notebooks:
+        said = {comment.name: comment.auto_comment for comment in notebook.comments}
+        for cell in notebook.notebook.source_cells:
+            if (comment := said.get(cell.name)) and comment != "No response.":
+                yield from (part for part in comment.split("\n\n") if part != "No response.")

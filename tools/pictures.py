@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-PICTURE = re.compile(r"!\[(?P<words>[^\]]*)\]\((?P<path>[^):\s]+)\)")  # no colon: no address, no data
+PICTURE = re.compile(
+    r"!\[(?P<words>[^\]]*)\]\((?P<path>[^):\s]+)\)"
+)  # no colon: no address, no data
 
 
 class EmbedPictures(NbGraderPreprocessor):

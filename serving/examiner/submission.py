@@ -7,18 +7,20 @@ is no notebook with a traceback and a submission that counts 0, calls each relea
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nbformat
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor, OverwriteCells
 
 from serving.examiner.gradebook import learn_assignment
 
 NOT_GRADED = "Not graded"
+MISSING = "This cell (id:{cell_id}) was missing in what was handed in.\n\n"
 # Keys of the autograded notebook's metadata.
 REASON, REMARKS = "not_graded", "remarks"
 MARKED = ("grade", "solution", "locked", "points")  # in a cell's entry for nbgrader
@@ -31,9 +33,35 @@ class SubmissionExporter(NotebookExporter):
 
     def __init__(self, **options):
         super().__init__(**options)
-        autograde = self.parent
-        for name in {Path(folder).name for folder in autograde.assignments}:
-            learn_assignment(name, autograde.coursedir, autograde.config, self.log)
+        course, folders = self.parent.coursedir, self.parent.assignments
+        for name in {Path(folder).name for folder in folders}:
+            learn_assignment(name, course, self.parent.config, self.log)
+        with Gradebook(course.db_url, course.course_id) as gradebook:
+            for folder in list(folders):
+                if not self._expect(
+                    gradebook, Path(folder), {Path(f).name for f in folders[folder]}
+                ):
+                    del folders[folder]
+
+    def _expect(self, gradebook: Gradebook, folder: Path, there: set[str]) -> bool:
+        """Enters the student and the submission; whether one of the files is to be graded. Where none
+        is, nbgrader would end in a traceback."""
+        student, assignment = folder.parent.name, folder.name
+        gradebook.update_or_create_student(student)
+        try:
+            notebooks = gradebook.find_assignment(assignment).notebooks
+        except MissingEntry:
+            return True  # nbgrader says so
+        wanted = {f"{notebook.name}.ipynb" for notebook in notebooks}
+        if not wanted & there:
+            self.log.warning(
+                "%s, %s: not graded: there is %s, but no %s",
+                student, assignment, ", ".join(sorted(there)), ", ".join(sorted(wanted)),
+            )  # fmt: skip
+            return False
+        with gradebook.db.no_autoflush:  # else SQLAlchemy warns about the way nbgrader does it
+            gradebook.update_or_create_submission(assignment, student)
+        return True
 
     def from_file(self, file_stream, resources=None, **options):
         try:
@@ -57,6 +85,14 @@ def read_notebook(file_stream) -> NotebookNode:
         raise ValueError("the file is no text, and so no notebook") from None
     if not text.strip():
         raise ValueError("the file is empty")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"the file is no notebook (no JSON any more at line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise ValueError("the file is no notebook (nested without end)") from None
     try:
         notebook = nbformat.reads(text, as_version=4)
         nbformat.validate(notebook, relax_add_props=True)
@@ -125,13 +161,16 @@ class RestoreCells(OverwriteCells):
                 remark("", f"The cell `{grade_id}` is none of this lesson's; it is not graded.")
         for grade_id, cells in found.items():
             if len(cells) > 1:
-                remark(grade_id, f"The cell `{grade_id}` was there {len(cells)} times; the last counts.")
+                remark(
+                    grade_id,
+                    f"The cell `{grade_id}` was there {len(cells)} times; the last counts.",
+                )
         before = 0  # where the latest of the known cells stands
         for grade_id, original in known.items():
             if grade_id not in found:
                 kind = "graded" if original.metadata.nbgrader.grade else "answer"
                 remark(grade_id, f"The {kind} cell `{grade_id}` was missing in what was handed in.")
-                nb.cells.insert(before, missing(original, self.missing_cell_notification))
+                nb.cells.insert(before, missing(original))
                 before += 1
                 continue
             cell, mark = found[grade_id][-1]
@@ -192,10 +231,15 @@ def released(original: NotebookNode) -> str:
     return cell.source.rstrip()
 
 
-def missing(original: NotebookNode, notification: str) -> NotebookNode:
-    """A cell in the place of one that was deleted: it says so, and does nothing else."""
-    said = notification.format(cell_id=original.metadata.nbgrader.grade_id).strip()
-    return NotebookNode(original, source=f"# {said}" if original.cell_type == "code" else said)
+def missing(original: NotebookNode) -> NotebookNode:
+    """A cell in the place of one that was deleted: it says so, and earns nothing."""
+    said = MISSING.format(cell_id=original.metadata.nbgrader.grade_id).strip()
+    source = said
+    if original.cell_type == "code":
+        source = f"# {said}"
+        if original.metadata.nbgrader.grade:
+            source += f"\nraise AssertionError({said!r})"
+    return NotebookNode(original, source=source)
 
 
 class SaveRemarks(NbGraderPreprocessor):
