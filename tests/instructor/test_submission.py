@@ -79,6 +79,7 @@ class Class:
         application = ExportApp(config=self.config)
         application.coursedir = self.course
         exporter = GradesTable(parent=application)
+        exporter.assignment = [self.config.CourseDirectory.assignment_id]
         exporter.to = str(self.folder / "grades.csv")
         with self.gradebook() as gradebook:
             exporter.export(gradebook)
