@@ -238,17 +238,17 @@ def require_evaluate_policy(evaluate_policy: Callable) -> None:
 
 
 def _of_run_one_episode(run_one_episode: Callable) -> Findings:
-    with a_server_for(run_one_episode, *CARTPOLE, learner=False) as client:
+    with a_server_for(run_one_episode, *CARTPOLE) as client:
         findings = examine_run_one_episode(run_one_episode, client)
     if findings.stopped:
         return findings
-    with a_server_for(run_one_episode, *ELSEWHERE, learner=False) as client:
+    with a_server_for(run_one_episode, *ELSEWHERE) as client:
         findings.by_topic |= examine_elsewhere(run_one_episode, client).by_topic
     return findings
 
 
 def _of_evaluate_policy(evaluate_policy: Callable) -> Findings:
-    with a_server_for(evaluate_policy, *CARTPOLE, learner=False) as client:
+    with a_server_for(evaluate_policy, *CARTPOLE) as client:
         return examine_evaluate_policy(evaluate_policy, client)
 
 
