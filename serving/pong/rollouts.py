@@ -224,7 +224,9 @@ class Score:
             f"last {len(self.latest)} points",
             refresh=False,
         )
-        self._bar.update(game.steps if self._by_steps else 1)
+        done, wanted = self.steps if self._by_steps else self.games, self._bar.total
+        # The last game seldom ends with the very step; a bar that is more than full shows nothing.
+        self._bar.update((done if wanted is None else min(done, wanted)) - self._bar.n)
 
     @property
     def rate(self) -> float:

@@ -139,6 +139,16 @@ def test_the_bar_shows_games_speed_share_and_time_left(a_policy_server):
     )
 
 
+@pytest.mark.parametrize("until_", ["--steps=150", "--games=2"])
+def test_the_bar_ends_full(policy_servers, until_):
+    """Also where the last game has gone beyond the steps that were asked for?"""
+    server = policy_servers(8, 3, learner=False)
+    code, _, err = finish(start(server, "--no-train", until_))
+    assert code == 0
+    last = re.split(r"[\r\n]+", err.strip())[-1]
+    assert last.startswith("100%|████████████████████|"), last
+
+
 def test_ctrl_c_ends_it_cleanly(a_policy_server, tmp_path):
     """Is what was played kept, and no episode left open?"""
     log = tmp_path / "games.gz"
