@@ -9,6 +9,9 @@ PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 INSTALLED := .venv/installed
 JUPYTER := $(CURDIR)/tools/jupyter
 
+# What make tells programs of itself: in a terminal of JupyterLab, `make test` is a make of its own.
+MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
+
 .DEFAULT_GOAL := help
 .PHONY: help .venv lab demo test long-test lessons images bench lock clean
 
@@ -39,7 +42,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solutions and nbgrader's menus too
 	@JUPYTER_CONFIG_PATH="$(if $(INSTRUCTOR),,$(JUPYTER)/students:)$(JUPYTER):$$JUPYTER_CONFIG_PATH" \
-	  jupyter lab --ServerApp.root_dir=. $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
+	  env $(MAKE_VARIABLES:%=-u %) jupyter lab --ServerApp.root_dir=. \
+	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)
