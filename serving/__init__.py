@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from serving.client import PolicyClient
-from serving.notebook.connect import connect
+from serving.first_connection import connect
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,9 @@ SAYS_NOTHING = ("javascript-pong",)  # is in the map of the browser's game
 
 def test_imports_run_downwards():
     """Do the contracts of pyproject.toml hold?"""
-    check = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
+    check = (
+        "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
@@ -35,8 +37,12 @@ def test_a_module_is_one_idea(module):
 def test_the_map_shows_the_rooms():
     """Does CONTRIBUTING.md name every room of serving/ and every module beside them, and nothing
     that is not there?"""
-    (house,) = re.findall(r"^```house\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
-    named = {name for line in house.splitlines() for name in re.findall(r"[\w.-]+(?:/|\.\w+)", line)}
+    (house,) = re.findall(
+        r"^```house\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S
+    )
+    named = {
+        name for line in house.splitlines() for name in re.findall(r"[\w.-]+(?:/|\.\w+)", line)
+    }
     rooms = {path.name for path in (ROOT / "serving").iterdir() if path.is_dir()}
     rooms -= {"__pycache__"}
     assert {f"{room}/" for room in rooms} <= named

@@ -1,4 +1,4 @@
-"""`serving.connect`: a lesson's first line to its policy server says what it found there."""
+"""A lesson's first line to its policy server, `serving.connect`, says what it found there."""
 
 from __future__ import annotations
 

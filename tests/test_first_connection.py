@@ -11,7 +11,7 @@ from served import ACTIONS, SIZE, Served
 
 import serving
 from serving.connection import GRADING
-from serving.notebook.connect import command
+from serving.first_connection import command
 from serving.protocol import PolicyServerError, ServerUnreachable
 
 LESSONS = {"observation_size": SIZE, "action_size": ACTIONS, "run": "DQN"}
