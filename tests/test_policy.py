@@ -39,10 +39,10 @@ def test_the_numpy_policy_is_the_rl_module(rllib, rng, hidden, size, actions):
     """Does the published policy compute the RLModule's action values, for each shape?"""
     import torch
 
-    from serving.learner.dqn import CONFIGS
+    from serving.learner.algorithms import config_for
 
     settings = settings_for("DQN", hidden=hidden, seed=3)
-    algorithm = CONFIGS["DQN"](settings, size, actions).build_algo()
+    algorithm = config_for("DQN", settings, size, actions).build_algo()
     try:
         module = algorithm.learner_group._learner.module["default_policy"].unwrapped()
         with torch.no_grad():  # biases that are not 0, and heads that differ
@@ -79,9 +79,9 @@ def test_the_numpy_policy_has_the_actors_logits(rllib, rng, run, hidden):
     """Does the published policy compute the actor's logits, and greedily take the same action?"""
     import torch
 
-    from serving.learner.dqn import CONFIGS
+    from serving.learner.algorithms import config_for
 
-    algorithm = CONFIGS[run](settings_for(run, hidden=hidden, seed=3), 8, 3).build_algo()
+    algorithm = config_for(run, settings_for(run, hidden=hidden, seed=3), 8, 3).build_algo()
     try:
         module = algorithm.learner_group._learner.module["default_policy"].unwrapped()
         with torch.no_grad():  # biases that are not 0
@@ -101,7 +101,7 @@ def test_the_numpy_policy_has_the_actors_logits(rllib, rng, run, hidden):
         assert policy.kind == "action_logits"
         assert policy.values(seen).shape == expected.shape == (500, 3)
         np.testing.assert_allclose(policy.values(seen), expected, rtol=1e-5, atol=1e-5)
-        adopted = CONFIGS[run](settings_for(run, hidden=hidden, seed=4), 8, 3).build_algo()
+        adopted = config_for(run, settings_for(run, hidden=hidden, seed=4), 8, 3).build_algo()
         try:
             adopted.adopt(policy)
             weights = adopted.learner_group.get_weights()["default_policy"]

@@ -1,4 +1,4 @@
-"""RLlib's algorithms behind `--run`, fed with served episodes.
+"""`--run=DQN`: deep Q-learning on served episodes.
 
 `OnlineDQN` is RLlib's DQN: its module, its loss, its learner, its target networks. What is ours is
 the plumbing in between, which costs stock DQN nine tenths of its time: transitions live in arrays
@@ -26,13 +26,10 @@ from ray.rllib.utils.metrics import (
     LEARNER_RESULTS,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from serving.learner.algorithm import OnlineAlgorithm, check_numbers, served, to_array
 from serving.learner.env_runner import LOGGED
-from serving.learner.light_start import uncompiled
-from serving.learner.policy_gradients import pg_config, ppo_config
+from serving.learner.recording import Playback, Recording
 from serving.learner.transitions import Replay
 from serving.policy import Policy
 from serving.settings import DQNSettings
@@ -47,7 +44,7 @@ COLUMNS = ("obs", "new_obs", "actions", "rewards", "terminateds", "n_step", "wei
 FIGURES = (QF_LOSS_KEY, QF_MEAN_KEY)
 
 
-class RoundOfMinibatches(DQNTorchLearner):
+class OnlineDQNLearner(DQNTorchLearner):
     """RLlib's DQN learner, which takes a whole round of minibatches in one go.
 
     The loss, the module and the target update are RLlib's own. For a network so small Python costs
@@ -123,8 +120,8 @@ class RoundOfMinibatches(DQNTorchLearner):
         with warnings.catch_warnings(), torch.no_grad():
             # What it is deprecated for, torch.compile, wants a C++ compiler and half a minute.
             warnings.simplefilter("ignore", DeprecationWarning)
-            player = Player(recording, minibatch, result)
-            return torch.jit.trace(player, minibatch, check_trace=False)
+            playback = Playback(recording, minibatch, result)
+            return torch.jit.trace(playback, minibatch, check_trace=False)
 
     @override(DQNTorchLearner)
     def after_gradient_based_update(self, *, timesteps):
@@ -132,59 +129,6 @@ class RoundOfMinibatches(DQNTorchLearner):
         period = self.config.target_network_update_freq
         if timesteps[NUM_ENV_STEPS_SAMPLED_LIFETIME] % period == 0:
             super().after_gradient_based_update(timesteps=timesteps)
-
-
-@uncompiled
-class Recording(TorchDispatchMode):
-    """What torch does inside a `with` block, operation by operation, gradients included.
-
-    torch.fx's `make_fx` records the same, and takes 90 MB of memory and half a second for it, as it
-    can do with shapes that vary.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.operations: list[tuple] = []
-
-    def __torch_dispatch__(self, operation, types, arguments=(), named=None):
-        made = operation(*arguments, **(named or {}))
-        self.operations.append((operation, arguments, named or {}, made))
-        return made
-
-
-class Player(torch.nn.Module):
-    """Does what was recorded, with other inputs of the same shapes.
-
-    Tensors that came from elsewhere, such as parameters, are what they are when it is called: they
-    are buffers here, as TorchScript takes constants for numbers that stay what they are.
-    """
-
-    def __init__(self, recording: Recording, inputs: tuple[torch.Tensor, ...], result):
-        super().__init__()
-        self._operations, self._inputs, self._result = recording.operations, inputs, result
-        made, self._given = {id(tensor) for tensor in inputs}, {}
-        for _, arguments, named, outcome in self._operations:
-            for part in tensors_of((arguments, named)):
-                if id(part) not in made and id(part) not in self._given:
-                    self._given[id(part)] = name = f"given_{len(self._given)}"
-                    self.register_buffer(name, part.detach())
-            made.update(map(id, tensors_of(outcome)))
-
-    def forward(self, *inputs: torch.Tensor):
-        now = {tensor: getattr(self, name) for tensor, name in self._given.items()}
-        now.update((id(then), tensor) for then, tensor in zip(self._inputs, inputs))
-
-        def of_now(part):
-            return now[id(part)] if isinstance(part, torch.Tensor) else part
-
-        for operation, arguments, named, made in self._operations:
-            again = operation(*tree_map(of_now, arguments), **tree_map(of_now, named))
-            now.update((id(then), new) for then, new in zip(tensors_of(made), tensors_of(again)))
-        return tree_map(of_now, self._result)
-
-
-def tensors_of(tree) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
 class LatestMetrics:
@@ -402,7 +346,7 @@ def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -
             )
         )
         .training(
-            learner_class=RoundOfMinibatches,
+            learner_class=OnlineDQNLearner,
             lr=settings.learning_rate,
             gamma=settings.gamma,
             n_step=settings.n_step,
@@ -418,6 +362,3 @@ def dqn_config(settings: DQNSettings, observation_size: int, action_size: int) -
             replay_buffer_config={"type": "EpisodeReplayBuffer", "capacity": 1},
         )
     )
-
-
-CONFIGS = {"DQN": dqn_config, "PG": pg_config, "PPO": ppo_config}

@@ -79,11 +79,12 @@ def build(server: Server, configure: Configure):
     from serving.learner import light_start  # noqa: F401 - before torch and Ray
 
     torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
-    from serving.learner.dqn import CONFIGS
+    from serving.learner.algorithms import config_for
 
     server.tell(Progress(f"building {configure.run}"))
-    config = CONFIGS[configure.run](settings, configure.observation_size, configure.action_size)
-    algorithm = config.build_algo()
+    algorithm = config_for(
+        configure.run, settings, configure.observation_size, configure.action_size
+    ).build_algo()
     algorithm.env_runner.connect(
         server.inbox,
         lambda state, version: server.tell(NewPolicy(algorithm.policy(state, version).pack())),

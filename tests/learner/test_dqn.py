@@ -19,10 +19,10 @@ class Learning:
     """An algorithm of ours with the ends that are the policy server's otherwise."""
 
     def __init__(self, size: int = SIZE, actions: int = ACTIONS, run: str = "DQN", **options):
-        from serving.learner.dqn import CONFIGS
+        from serving.learner.algorithms import config_for
 
         self.settings = settings_for(run, **{"hidden": (16,), "seed": 5, **options})
-        self.algorithm = CONFIGS[run](self.settings, size, actions).build_algo()
+        self.algorithm = config_for(run, self.settings, size, actions).build_algo()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.published: list[Policy] = []
         self.sequence = 0

@@ -1,9 +1,8 @@
-"""Policy gradients on served episodes: `--run=PG` and `--run=PPO`.
+"""What policy gradients on served episodes have in common: `--run=PG` and `--run=PPO`.
 
 Both collect a batch of what the newest policy did, estimate how much better than expected each
-action was (`serving.learner.on_policy_batch`), make those actions more probable, and throw the batch away. PG goes
-one step along the gradient; PPO goes many times over the batch, for as long as the policy stays
-near the one that acted. Modules are RLlib's, and so are learners; the loss of PPO is RLlib's own.
+action was (`serving.learner.on_policy_batch`), make those actions more probable, and throw the
+batch away. Modules are RLlib's, and so are learners.
 """
 
 from __future__ import annotations
@@ -14,17 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.algorithms.ppo import PPO, PPOConfig
-from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
-from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
-from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.annotations import override
@@ -34,7 +27,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from serving.learner.algorithm import NoMetrics, OnlineAlgorithm, check_numbers, served, to_array
+from serving.learner.algorithm import OnlineAlgorithm, check_numbers, to_array
 from serving.learner.env_runner import LOGGED, POLICY_VERSION
 from serving.learner.on_policy_batch import Batch, advantages
 from serving.policy import Policy
@@ -46,7 +39,7 @@ ACTIVATION = "tanh"
 LOWEST_RATIO, HIGHEST_RATIO = "lowest_importance_ratio", "highest_importance_ratio"
 
 
-class LearnsFromBatch(TorchLearner):
+class OnPolicyLearner(TorchLearner):
     """A learner that takes a whole batch of stretches, and makes all its updates in one go."""
 
     @override(TorchLearner)
@@ -132,74 +125,6 @@ class LearnsFromBatch(TorchLearner):
             )  # fmt: skip
 
 
-class PGLearner(LearnsFromBatch):
-    """The vanilla policy gradient with a learned baseline.
-
-    The gradient is E[A grad log pi(a|s)], with A the return from here on, bootstrapped where the
-    stretch is cut, minus the baseline V(s): REINFORCE with baseline, section 13.4 of
-    http://incompleteideas.net/book/the-book-2nd.html. `gae_lambda` below 1 trades its variance for
-    bias, as https://spinningup.openai.com/en/latest/algorithms/vpg.html has it.
-    """
-
-    @override(LearnsFromBatch)
-    def learn(self, steps, rng) -> None:
-        """One step of the policy, on all of the batch; several passes of the value function."""
-        module = self.module[DEFAULT_MODULE_ID].unwrapped()
-        loss = self.compute_loss_for_module(
-            module_id=DEFAULT_MODULE_ID,
-            config=self.config,
-            batch=steps,
-            fwd_out=module._forward_train(steps),
-        )
-        self.step(loss, "policy", "value")
-        for _ in range(self.settings.epochs):
-            for minibatch in minibatches(steps, self.settings.minibatch_size, rng):
-                self.step(value_loss(module, minibatch), "value")
-
-    @override(TorchLearner)
-    def compute_loss_for_module(self, *, module_id, config, batch, fwd_out):
-        logits = fwd_out[Columns.ACTION_DIST_INPUTS]
-        taken = log_probabilities(logits, batch[Columns.ACTIONS])  # (steps,)
-        policy_loss = -(taken * batch[Postprocessing.ADVANTAGES]).mean()
-        logs = torch.log_softmax(logits, -1)  # (steps, actions)
-        entropy = -(logs.exp() * logs).sum(-1).mean()
-        error = value_loss(self.module[module_id].unwrapped(), batch)
-        figures = {
-            POLICY_LOSS_KEY: policy_loss.item(),
-            ENTROPY_KEY: entropy.item(),
-            VF_LOSS_KEY: error.item(),
-        }
-        self.metrics.log_dict(figures, key=module_id, window=1)
-        return policy_loss - self.settings.entropy_bonus * entropy + error
-
-    @classmethod
-    @override(TorchLearner)
-    def rl_module_required_apis(cls) -> list[type]:
-        return [ValueFunctionAPI]
-
-
-class PPOLearner(LearnsFromBatch, PPOTorchLearner):
-    """RLlib's PPO learner: its loss, in minibatches without the bookkeeping in between."""
-
-    @override(LearnsFromBatch)
-    def learn(self, steps, rng) -> None:
-        module = self.module[DEFAULT_MODULE_ID].unwrapped()
-        metrics, settings = self.metrics, self.settings
-        try:
-            for epoch in range(settings.epochs):
-                for minibatch in minibatches(steps, settings.minibatch_size, rng):
-                    self.metrics = metrics if epoch == settings.epochs - 1 else NoMetrics()
-                    loss = self.compute_loss_for_module(
-                        module_id=DEFAULT_MODULE_ID,
-                        config=self.config,
-                        batch=minibatch,
-                        fwd_out=module._forward_train(minibatch),
-                    )
-                    self.step(loss, "policy", "value")
-        finally:
-            self.metrics = metrics
-
-
 def log_probabilities(logits: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
     """Of `actions` (steps,) under the softmax of `logits` (steps, actions)."""
     return torch.log_softmax(logits, -1).gather(-1, actions[:, None]).squeeze(-1)
@@ -219,7 +144,7 @@ def minibatches(steps: dict, size: int, rng: np.random.Generator) -> Iterator[di
         yield {name: column[chosen] for name, column in steps.items()}
 
 
-class OnlinePolicyGradient(OnlineAlgorithm):
+class OnPolicyAlgorithm(OnlineAlgorithm):
     """On-policy learning from served episodes.
 
     Acting may go on until the batch is full, waits while the learner learns, and goes on with the
@@ -364,18 +289,6 @@ class OnlinePolicyGradient(OnlineAlgorithm):
         self._note_rate(updates, time.monotonic() - started)
 
 
-class OnlinePG(OnlinePolicyGradient, Algorithm):
-    """Vanilla policy gradient on served episodes."""
-
-    settings: PGSettings
-
-
-class OnlinePPO(OnlinePolicyGradient, PPO):
-    """Proximal policy optimization (https://arxiv.org/abs/1707.06347) on served episodes."""
-
-    settings: PPOSettings
-
-
 def actor_layers(module_state: dict) -> list[tuple[np.ndarray, np.ndarray]]:
     """The policy's part of RLlib's actor-critic module, as the layers of a plain network."""
     names = []
@@ -396,53 +309,10 @@ def actor_state(layers) -> dict[str, np.ndarray]:
     return state
 
 
-class PGConfig(AlgorithmConfig):
-    """RLlib has no PG any more; its PPO module, an actor and a critic, is what it needs."""
-
-    @override(AlgorithmConfig)
-    def get_default_rl_module_spec(self) -> RLModuleSpec:
-        return RLModuleSpec(module_class=DefaultPPOTorchRLModule)
-
-    @override(AlgorithmConfig)
-    def get_default_learner_class(self) -> type[PGLearner]:
-        return PGLearner
-
-
-def _actor_critic(hidden) -> DefaultModelConfig:
+def actor_critic(hidden) -> DefaultModelConfig:
     return DefaultModelConfig(
         fcnet_hiddens=list(hidden),
         fcnet_activation=ACTIVATION,
         head_fcnet_hiddens=[],
         vf_share_layers=False,
-    )
-
-
-def pg_config(settings: PGSettings, observation_size: int, action_size: int) -> PGConfig:
-    """RLlib's configuration for `OnlinePG`; `build_algo()` makes the algorithm of it."""
-    config = served(PGConfig(algo_class=OnlinePG), settings, observation_size, action_size)
-    return config.rl_module(model_config=_actor_critic(settings.hidden)).training(
-        lr=settings.learning_rate,
-        gamma=settings.gamma,
-        train_batch_size_per_learner=settings.batch_size,
-    )
-
-
-def ppo_config(settings: PPOSettings, observation_size: int, action_size: int) -> PPOConfig:
-    """RLlib's configuration for `OnlinePPO`; `build_algo()` makes the algorithm of it."""
-    config = served(PPOConfig(algo_class=OnlinePPO), settings, observation_size, action_size)
-    return config.rl_module(model_config=_actor_critic(settings.hidden)).training(
-        learner_class=PPOLearner,
-        lr=settings.learning_rate,
-        gamma=settings.gamma,
-        lambda_=settings.gae_lambda,
-        clip_param=settings.clip,
-        entropy_coeff=settings.entropy_bonus,
-        # The policy is kept near by clipping alone; errors of the value function are not clipped,
-        # because returns are as large as they are.
-        use_kl_loss=False,
-        vf_clip_param=float("inf"),
-        vf_loss_coeff=0.5,
-        num_epochs=settings.epochs,
-        minibatch_size=min(settings.minibatch_size, settings.batch_size),
-        train_batch_size_per_learner=settings.batch_size,
     )
