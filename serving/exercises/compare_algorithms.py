@@ -20,7 +20,7 @@ import numpy as np
 from serving import running_server
 from serving.evaluation import time_limit
 from serving.exercises.findings import Findings
-from serving.exercises.visible import namespace_of, require, require_all, show
+from serving.exercises.visible import findings_of, namespace_of, require, require_all, show
 from serving.protocol import PolicyServerError, Status, Transcript
 from serving.running_server import RunningServer
 
@@ -425,12 +425,12 @@ def check_conclude(conclude: Callable) -> bool:
 
 def require_curve(learning_curve: Callable, topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of CURVE_TOPICS."""
-    require(lambda: examine_curve(learning_curve), topic, CURVE_TOPICS)
+    require(lambda: findings_of(learning_curve, examine_curve), topic, CURVE_TOPICS)
 
 
 def require_curve_right(learning_curve: Callable) -> None:
     """Raises AssertionError with anything that is wrong about the curve."""
-    require_all(lambda: examine_curve(learning_curve), CURVE_TOPICS)
+    require_all(lambda: findings_of(learning_curve, examine_curve), CURVE_TOPICS)
 
 
 def require_mean_and_spread(mean_and_spread: Callable) -> None:

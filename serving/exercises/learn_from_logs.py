@@ -17,7 +17,7 @@ from serving.client import PolicyClient
 from serving.evaluation import evaluate, frozen_policy, time_limit
 from serving.examiner.exam import Exam
 from serving.exercises.findings import Findings, explain
-from serving.exercises.visible import a_server_for, require, require_all, show
+from serving.exercises.visible import a_server_for, findings_of, require, require_all, show
 from serving.logs import Episode, read_log
 from serving.pong import PongEnv
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
@@ -259,12 +259,12 @@ def check_importance_weight(importance_weight: Callable) -> bool:
 
 def require_replay(replay: Callable, topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of TOPICS."""
-    require(lambda: _of_replay(replay), topic, TOPICS)
+    require(lambda: findings_of(replay, _of_replay), topic, TOPICS)
 
 
 def require_replay_right(replay: Callable) -> None:
     """Raises AssertionError with anything that is wrong about replay."""
-    require_all(lambda: _of_replay(replay), TOPICS)
+    require_all(lambda: findings_of(replay, _of_replay), TOPICS)
 
 
 def require_importance_weight(importance_weight: Callable) -> None:

@@ -24,7 +24,14 @@ from serving.evaluation import time_limit
 from serving.exercises.findings import Findings, explain
 from serving.exercises.played_episodes import TOPICS as LOOP_TOPICS
 from serving.exercises.played_episodes import watch
-from serving.exercises.visible import a_server_for, is_alone, require, require_all, show
+from serving.exercises.visible import (
+    a_server_for,
+    findings_of,
+    is_alone,
+    require,
+    require_all,
+    show,
+)
 
 TOPICS = {
     "spaces": "what is seen and what can be done is what its spaces say, and check_env passes",
@@ -383,7 +390,7 @@ def check_environment(env_class: type[gym.Env]) -> bool:
 
 def require_environment(env_class: type[gym.Env], topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of TOPICS."""
-    require(lambda: examine(env_class), topic, TOPICS)
+    require(lambda: findings_of(env_class, examine), topic, TOPICS)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from serving.exercises.played_episodes import (
     share_an_observation,
     watch,
 )
-from serving.exercises.visible import a_server_for, require, require_all, show
+from serving.exercises.visible import a_server_for, findings_of, require, require_all, show
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE, PongEnv
 from serving.protocol import PolicyServerError, Status, Transcript
 from serving.running_server import SCRIPT, RunningServer
@@ -415,17 +415,17 @@ def require_server(command) -> None:
 
 def require_play_game(play_game: Callable, topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of PLAY_GAME's."""
-    require(lambda: _of_play_game(play_game), topic, PLAY_GAME.topics)
+    require(lambda: findings_of(play_game, _of_play_game), topic, PLAY_GAME.topics)
 
 
 def require_share(share_of_points: Callable, topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of SHARE_TOPICS."""
-    require(lambda: _of_share(share_of_points), topic, SHARE_TOPICS)
+    require(lambda: findings_of(share_of_points, _of_share), topic, SHARE_TOPICS)
 
 
 def require_train(train: Callable) -> None:
     """Raises AssertionError with what is wrong about `train`."""
-    require_all(lambda: _of_train(train), TRAIN_TOPICS)
+    require_all(lambda: findings_of(train, _of_train), TRAIN_TOPICS)
 
 
 def _of_play_game(play_game: Callable) -> Findings:
