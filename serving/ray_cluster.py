@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import socket
 from collections.abc import Iterator
 
@@ -75,19 +77,24 @@ def without_stderr() -> Iterator[None]:
 
 
 def attach_ray(address: str = "auto", **options) -> str:
-    """Attaches to the Ray at `address`; "auto": to a running one, and if there is none starts a
-    small one that ends with this process; "local": starts one in any case. RAY_ADDRESS says what "auto" is. Says what it has done;
-    raises ConnectionError if there is no Ray at an `address` given. `options` go to ray.init()."""
+    """Attaches to the Ray at `address`; "auto": to a running one, or where there is none that can be
+    used starts a small one, which ends with this process; "local": starts one in any case, and so
+    does "auto" where RAY_ADDRESS says so. `options` go to ray.init().
+
+    Returns a sentence about what it has done; raises ConnectionError if the Ray at an `address`
+    given cannot be used.
+    """
     import ray
 
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or "auto"
-    if address != "local":
+    why = ""
+    if address != "local" and (address != "auto" or os.environ.get("RAY_ADDRESS") != "local"):
         try:
-            found = find_ray(address)
-            show_token()
-            ray.init(address=found, **QUIET, **options)
+            _attach(find_ray(address), **options)
             return "attached to a running Ray"
+        except AnotherVersion as error:
+            if address != "auto":
+                raise
+            why = f": {error}"
         except ConnectionError:
             if address != "auto":
                 raise
@@ -99,12 +106,33 @@ def attach_ray(address: str = "auto", **options) -> str:
         **QUIET,
         **options,
     )
-    return "started a local Ray"
+    return f"started a local Ray{why}"
+
+
+class AnotherVersion(ConnectionError):
+    """A Ray runs there, and processes of this Python and this Ray cannot join it."""
+
+
+def _attach(address: str, **options) -> None:
+    import ray
+
+    show_token()
+    try:
+        ray.init(address=address, **QUIET, **options)
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        ray.shutdown()  # of what was begun
+        theirs = re.findall(r"(Ray|Python): (\S+)", str(error))[:2]
+        of = " and ".join(f"{name} {version}" for name, version in theirs)
+        raise AnotherVersion(
+            f"the Ray at {address} is one of {of}, and this is Ray {ray.__version__} and Python "
+            f"{platform.python_version()}"
+        ) from None
 
 
 def main() -> int:
     import argparse
-    import platform
     import warnings
 
     parser = argparse.ArgumentParser(description="Looks whether a Ray is running.")

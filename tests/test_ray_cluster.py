@@ -1,5 +1,6 @@
 """Finding a Ray that runs, and not believing in one that does not."""
 
+import socket
 import time
 
 import pytest
@@ -52,3 +53,43 @@ def test_the_address_of_the_environment_comes_first(no_ray, a_free_port, monkeyp
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{a_free_port}")
     with pytest.raises(ConnectionError, match=str(a_free_port)):
         find_ray()
+
+
+@pytest.fixture
+def another_version(monkeypatch, no_ray):
+    """A Ray that answers, and refuses in Ray's own words; yields its address and what is started."""
+    import ray
+    from ray._private.utils import check_version_info
+
+    started = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+        def init(address, **options):
+            if address == "local":
+                return started.append(address)
+            theirs = {"ray_version": "2.9.3", "python_version": "3.8.1"}
+            check_version_info(theirs, "this process", True, "minor")
+
+        monkeypatch.setattr(ray, "init", init)
+        (no_ray / "ray_current_cluster").write_text(address)
+        yield address, started
+
+
+def test_a_ray_of_another_version(another_version):
+    """Is it passed over where any will do, and told in one sentence where it was asked for?"""
+    address, started = another_version
+    said = attach_ray()
+    assert started == ["local"]
+    assert said.startswith(
+        f"started a local Ray: the Ray at {address} is one of Ray 2.9.3 and Python 3.8.1"
+    )
+    with pytest.raises(ConnectionError, match="is one of Ray 2.9.3 and Python 3.8.1") as refusal:
+        attach_ray(address)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_ray_of_ones_own_can_be_asked_for(another_version, monkeypatch):
+    """Does RAY_ADDRESS=local keep "auto" from looking for anybody's?"""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert attach_ray() == "started a local Ray"

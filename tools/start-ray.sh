@@ -7,7 +7,8 @@ usage() {
 usage: tools/start-ray.sh [--check] [--verbose] [--stop] [--help]
 
 Starts a small Ray on this machine (no dashboard, 80 MiB object store), unless one is running.
-Policy servers and notebooks attach to it, and so start seconds sooner than with a Ray of their own.
+What fans out attaches to it: rollouts with workers, training from log shards, RLlib in a notebook.
+Each starts seconds sooner than with a Ray of its own. A policy server needs none.
 
   --check     only look: exit code 0 if Ray is running, 1 if not; starts nothing
   --verbose   say what was found: address, CPUs, memory, versions
