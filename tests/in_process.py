@@ -26,8 +26,9 @@ class InProcessClient(PolicyClient):
         self.book = EpisodeBook(observation_size, action_size)
         learner = NoLearner(configure, self.book, policy, 10**9)
         self.app = make_app(PolicyServer(self.book, learner, seed))
+        self._line.request = self._call
 
-    def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _call(self, method: str, path: str, body: bytes | None, may_repeat: bool):
         parts, sent = urlsplit(path), []
         scope = {
             "type": "http", "method": method, "path": parts.path, "raw_path": parts.path.encode(),

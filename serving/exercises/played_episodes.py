@@ -56,10 +56,9 @@ def watch(
 ) -> Findings:
     """Lets the function play `episodes` episodes and compares what was seen of them; nobody else
     may play against this server meanwhile. An exception of the function becomes a finding, too."""
-    findings = Findings()
+    findings, known = Findings(), known_to(client)
     for episode in range(episodes):
         recording = RecordingEnv(_SeededEnv(env, None if seed is None else seed + episode))
-        known = known_to(client)
         result = error = None
         try:
             with time_limit(seconds, f"{task.function}(env)"):
@@ -70,6 +69,7 @@ def watch(
         transcripts = [t for t in seen.episodes if t.episode_id not in known]
         new = {t.episode_id for t in transcripts}
         rejections = [rejection for rejection in seen.rejected if rejection.episode_id in new]
+        known |= new
         findings.stopped = isinstance(error, TimeoutError)
         compare(
             findings, task, recording.episodes, transcripts, rejections, result, error,

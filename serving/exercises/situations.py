@@ -15,7 +15,7 @@ import numpy as np
 
 from serving.client import PolicyClient
 from serving.exercises.findings import Findings
-from serving.exercises.played_episodes import Task, watch
+from serving.exercises.played_episodes import SECONDS_FOR_AN_EPISODE, Task, watch
 
 
 class DrawnEpisodes(gym.Env):
@@ -85,6 +85,7 @@ def examine(
     task: Task,
     topics: Iterable[str],
     seed: int = 0,
+    seconds: float = SECONDS_FOR_AN_EPISODE,
 ) -> Findings:
     """Lets the function play in all situations; about each of the `topics` one sentence at most, from
     the first situation in which it is not right."""
@@ -93,7 +94,7 @@ def examine(
         if all(findings.of(topic) for topic in topics):
             break
         found = watch(
-            play, situation.make_env(), client, situation.episodes, seed + 100 * number,
+            play, situation.make_env(), client, situation.episodes, seed + 100 * number, seconds,
             task=task, **situation.arguments,
         )  # fmt: skip
         for topic, sentences in found.by_topic.items():
