@@ -13,7 +13,7 @@ JUPYTER := $(CURDIR)/tools/jupyter
 MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test long-test lessons images bench lock clean
+.PHONY: help .venv lab demo test long-test grade lessons images bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -54,6 +54,9 @@ test: $(INSTALLED) ## run the tests
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
 	@AUTOGRADES=30 RESTARTS=20 $(PYTHON) -m pytest -s tests/lessons/test_lessons.py tests/server/test_restarts.py $(ARGS)
+
+grade: $(INSTALLED) ## autograde all that was handed in: make grade LESSON=01-serve-and-learn
+	@$(PYTHON) tools/grade.py $(LESSON) $(ARGS)
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
 	@$(PYTHON) tools/make_lessons.py $(ARGS)

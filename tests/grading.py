@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import nbformat
 
-from serving.examiner.exam import Exam
-from serving.examiner.own_environment import EnvironmentExam
-from serving.exercises.visible import EXAMINER
+from serving.examiner.lessons import examination_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -135,33 +130,25 @@ def grade_in_process(
 ) -> tuple[dict, dict]:
     """Points and sentences as autograding would give them, without nbgrader and its kernel.
 
-    Runs the instructor's notebook from its solution and test cells, with `answers` in place of the
-    solutions: seconds instead of half a minute. The full way is `Course.grade`. Test cells in
+    Runs the solution cells of the instructor's notebook, with `answers` in their place, and has the
+    examiner ask in this process: seconds instead of half a minute. The full way is `Course.grade`. Test cells in
     `skip` are left out. `imported` is what other cells of the notebook have imported.
     """
     notebook = nbformat.read(ROOT / "solutions" / assignment / f"{assignment}.ipynb", as_version=4)
     namespace: dict = {"__name__": "__main__", **(imported or {})}
     points, said = {}, {}
+    examination = examination_of(assignment)(namespace, seed=7)
     try:
         for cell in notebook.cells:
             mark = cell.metadata.get("nbgrader", {})
             if mark.get("solution"):
                 with contextlib.suppress(Exception):
                     exec(answers.get(mark["grade_id"], cell.source), namespace)
-            elif mark.get("grade") and mark["grade_id"] not in skip:
-                noise = io.StringIO()
-                try:
-                    # As while grading, the visible part of the cell has nothing to say.
-                    graded = mock.patch.dict(os.environ, {EXAMINER: "in this process"})
-                    with graded, contextlib.redirect_stderr(noise):
-                        exec(cell.source, namespace)
-                    assert not noise.getvalue(), f"stderr: {noise.getvalue()}"
-                    points[mark["grade_id"]] = mark["points"]
-                except Exception as error:  # noqa: BLE001 - a failed test
-                    points[mark["grade_id"]] = 0
-                    said[mark["grade_id"]] = str(error)
+            elif mark.get("grade") and cell.cell_type == "code" and mark["grade_id"] not in skip:
+                verdict = examination.ask(mark["grade_id"])
+                points[mark["grade_id"]] = mark["points"] if verdict.passed else 0
+                if not verdict.passed:
+                    said[mark["grade_id"]] = verdict.sentence
     finally:
-        for value in list(namespace.values()):
-            if isinstance(value, (Exam, EnvironmentExam)):
-                value.close()
+        examination.close()
     return points, said

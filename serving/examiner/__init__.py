@@ -1,1 +1,1 @@
-"""Grading: what hidden tests call."""
+"""Grading from outside the notebook: the examiner asks, and keeps the ledger."""

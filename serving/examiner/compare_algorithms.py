@@ -1,17 +1,21 @@
-"""Lesson 04: what its hidden tests call."""
+"""Lesson 04: what the examiner asks."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator
 
 import numpy as np
 
-from serving.examiner.exam import Exam
+from serving.examiner.exam import Exam, cart_pole
+from serving.examiner.examination import Examination
+from serving.examiner.stand_ins import Notebook
 from serving.exercises.compare_algorithms import (
     CONCLUSION_TOPICS,
     CURVE_TOPICS,
+    SECONDS_FOR_A_CURVE,
     SPREAD_TOPICS,
     Record,
     watch_conclusion,
@@ -19,6 +23,7 @@ from serving.exercises.compare_algorithms import (
     watch_spread,
 )
 from serving.exercises.serve_and_learn import Findings
+from serving.protocol import Transcript
 
 CURVES = [("PG", 11, 150), ("DQN", 12, 90), ("PPO", 12, 1)]  # too short for a learner to matter
 STEPS_TO_LEARN = 2_300  # two batches of PG, and some
@@ -44,11 +49,7 @@ class CompareExam(Exam):
         """Raises AssertionError unless the server learns while learning_curve plays."""
         for topic in ("server", "episodes"):
             self.require_curve(topic)
-        with self._quiet():
-            findings, record = watch_curve(
-                self.function("learning_curve"), "PG", 13, STEPS_TO_LEARN, self.namespace,
-                seconds=SECONDS_TO_START,
-            )  # fmt: skip
+        findings, record = self._watch_curve("PG", 13, STEPS_TO_LEARN, SECONDS_TO_START)
         for topic in ("server", "episodes"):
             self.require_none(findings, topic, CURVE_TOPICS)
         self._records.append(record)
@@ -92,12 +93,9 @@ class CompareExam(Exam):
             self.require_none(findings, topic, CONCLUSION_TOPICS)
 
     def _watch_curves(self) -> Findings:
-        function, first = self.function("learning_curve"), {}
+        first: dict = {}
         for run, seed, steps in [*CURVES, CURVES[-1]]:
-            with self._quiet():
-                findings, record = watch_curve(
-                    function, run, seed, steps, self.namespace, learner=False
-                )
+            findings, record = self._watch_curve(run, seed, steps, learner=False)
             if findings:
                 return findings
             seen = record.transcripts[0].observations[0]
@@ -112,10 +110,7 @@ class CompareExam(Exam):
             self._records.append(record)
         run, seed, _ = CURVES[0]
         exactly = int(self._records[0].rows[1][1])  # steps of two episodes: no third one is needed
-        with self._quiet():
-            findings, record = watch_curve(
-                function, run, seed, exactly, self.namespace, learner=False
-            )
+        findings, record = self._watch_curve(run, seed, exactly, learner=False)
         if findings:
             return findings
         starts = {record.options["seed"]: record.transcripts[0].observations[0]
@@ -128,12 +123,52 @@ class CompareExam(Exam):
             )
         return findings
 
+    def _watch_curve(
+        self,
+        run: str,
+        seed: int,
+        steps: int,
+        seconds: float = SECONDS_FOR_A_CURVE,
+        learner: bool = True,
+    ) -> tuple[Findings, Record | None]:
+        """One curve of the notebook's, whose server is the examiner's, and which is CartPole's."""
+        function, there = self.function("learning_curve"), self.namespace
+        servers = contextlib.nullcontext()
+        if isinstance(there, Notebook):
+            servers, there = there.starting_servers(), None
+        with self._quiet(), servers:
+            findings, record = watch_curve(function, run, seed, steps, there, seconds, learner)
+        if not findings and (wrong := no_cart_pole(record.transcripts)):
+            findings.add("episodes", wrong)
+        return findings, record
+
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
         """Progress bars are no mistake."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             yield
+
+
+def no_cart_pole(transcripts: list[Transcript]) -> str | None:
+    """Where what was played cannot be CartPole: each step has to follow from the one before by the
+    equations of gymnasium's."""
+    env = cart_pole().unwrapped
+    env.reset(seed=0)
+    for number, episode in enumerate(transcripts):
+        seen = np.array(episode.observations, float)  # (steps + 1, 4)
+        for step, action in enumerate(episode.actions):
+            if step + 1 >= len(seen):
+                break
+            env.state, env.steps_beyond_terminated = seen[step], None
+            expected, reward, *_ = env.step(action)
+            if not np.allclose(expected, seen[step + 1], rtol=1e-4, atol=1e-4):
+                return (
+                    f"step {step} of episode {number} is none of CartPole-v1: action {action} leads "
+                    f"from {seen[step].round(3)} to {expected.round(3)}, and the server was told "
+                    f"{seen[step + 1].round(3)}"
+                )
+    return None
 
 
 def invented_figures(rng: np.random.Generator, case: int) -> tuple[dict, dict]:
@@ -162,3 +197,32 @@ def invented_figures(rng: np.random.Generator, case: int) -> tuple[dict, dict]:
             "updates": 300 if used else 0,
         }
     return curves, logged
+
+
+class CompareAlgorithms(Examination):
+    """A method for each graded cell, by its grade_id."""
+
+    @functools.cached_property
+    def exam(self) -> CompareExam:
+        return self.closing(CompareExam(self.notebook))
+
+    def test_server(self) -> None:
+        self.exam.require_curve("server")
+
+    def test_episodes(self) -> None:
+        self.exam.require_curve("episodes")
+
+    def test_curve(self) -> None:
+        self.exam.require_curve("curve")
+
+    def test_progress(self) -> None:
+        self.exam.require_curve("progress")
+
+    def test_learning(self) -> None:
+        self.exam.require_curve_of_learning()
+
+    def test_spread(self) -> None:
+        self.exam.require_spread()
+
+    def test_conclusion(self) -> None:
+        self.exam.require_conclusion()

@@ -1,6 +1,6 @@
-"""What hidden tests call: a server of the grader's own, the student's function, and a verdict.
+"""A server of the grader's own, the student's function, and a verdict.
 
-    exam = Exam(globals(), observation_size=4, action_size=2)
+    exam = Exam(notebook, observation_size=4, action_size=2)
     exam.require("calls")          # raises AssertionError with a sentence for the student
 
 Most points come from comparing records (`serving.exercises.serve_and_learn`). Learning is judged on a frozen copy of
@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator
 
 import gymnasium as gym
 
+from serving.client import PolicyClient
 from serving.evaluation import RecordingEnv, evaluate, frozen_policy, time_limit
+from serving.examiner.stand_ins import Notebook
 from serving.exercises.serve_and_learn import RUN_ONE_EPISODE, Findings, Task, compare_all, watch
 from serving.policy import Policy
 from serving.protocol import PolicyServerError
@@ -32,7 +34,7 @@ class Exam:
     """Lets a notebook's function, the one that `task` names, play against a fresh policy server.
 
     namespace
-        the notebook's `globals()`: its `client` is replaced while the student's code runs.
+        the notebook's variables: its `client` is replaced while the student's code runs.
     make_env
         makes the environment that is played; (observation_size, action_size) fit it.
     """
@@ -42,7 +44,7 @@ class Exam:
 
     def __init__(
         self,
-        namespace: dict,
+        namespace: dict | Notebook,
         observation_size: int,
         action_size: int,
         make_env: Callable[[], gym.Env] | None = None,
@@ -77,18 +79,13 @@ class Exam:
         """While the block runs, the notebook's `client` talks to this server, and what the student's
         code prints is kept out of the graded cell: progress bars are no mistake."""
         self.revive()
-        missing = object()
-        before = self.namespace.get("client", missing)
-        self.namespace["client"] = self.client
         said = io.StringIO()
-        try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                yield
-        finally:
-            if before is missing:
-                self.namespace.pop("client", None)
-            else:
-                self.namespace["client"] = before
+        with (
+            lent(self.namespace, self.client),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            yield
 
     def require(self, topic: str) -> None:
         """Raises AssertionError with what is wrong about `topic`, one of the task's topics."""
@@ -118,7 +115,7 @@ class Exam:
         died = isinstance(result, Findings) and result and self.revive()
         return attempt() if died else result
 
-    def require_learning(self, target: float, most_steps: int = 50_000, seconds: float = 240.0):
+    def require_learning(self, target: float, most_steps: int = 50_000, seconds: float = 480.0):
         """Raises AssertionError unless the server learns from the student's episodes.
 
         The function plays until a frozen, greedy copy of the policy reaches `target` on the
@@ -187,6 +184,26 @@ class Exam:
         transcripts = self.client.episodes(last=1000).episodes
         findings = compare_all(env.episodes, [t for t in transcripts if t.episode_id not in known])
         assert not findings, f"what the server learns from is not what happened: {findings.of()[0]}"
+
+
+@contextlib.contextmanager
+def lent(namespace: dict | Notebook, client: PolicyClient) -> Iterator[None]:
+    """While the block runs, this is the notebook's `client`."""
+    if isinstance(namespace, Notebook):
+        namespace.lend(client)
+        try:
+            yield
+        finally:
+            namespace.take_back()
+        return
+    before = dict(namespace)
+    namespace["client"] = client
+    try:
+        yield
+    finally:
+        namespace.pop("client")
+        if "client" in before:
+            namespace["client"] = before["client"]
 
 
 def end(server: RunningServer) -> None:

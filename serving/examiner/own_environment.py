@@ -1,6 +1,6 @@
-"""Lesson 05: hidden tests that work for whatever environment a student invents.
+"""Lesson 05: what the examiner asks of whatever environment a student invents.
 
-    exam = EnvironmentExam(globals())
+    exam = EnvironmentExam(notebook)
     exam.require("seed")       # raises AssertionError with a sentence for the student
     exam.require_learner()
     exam.require_solved()
@@ -13,6 +13,7 @@ the same seeds.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import logging
@@ -28,6 +29,8 @@ import numpy as np
 
 from serving.evaluation import time_limit
 from serving.examiner.exam import Exam
+from serving.examiner.examination import Examination
+from serving.examiner.stand_ins import Notebook
 from serving.exercises.own_environment import (
     STEPS_OF_ONE_ITERATION,
     TOPICS,
@@ -81,7 +84,7 @@ class NotSolved(AssertionError):
 class EnvironmentExam:
     """Looks at the notebook's `MyEnv` and `learn`.
 
-    namespace: the notebook's `globals()`; needs_ray: whether `learn` is to find a Ray attached.
+    namespace: the notebook's variables; needs_ray: whether `learn` is to find a Ray attached.
     """
 
     def __init__(self, namespace: dict, needs_ray: bool = True):
@@ -192,15 +195,32 @@ class EnvironmentExam:
             self._served.close()
             self._served = None
 
-    def _learn(self, *iterations: int, reverse: bool = True) -> tuple[int, Callable]:
+    @contextlib.contextmanager
+    def _learning(self, seed: int | None) -> Iterator[None]:
+        """While the block runs, the notebook's process can learn with RLlib."""
+        if isinstance(self.namespace, Notebook):
+            with self.namespace.learning_alone(seed):
+                yield
+            return
+        if self.needs_ray:
+            attach()
+        if seed is not None:
+            import torch
+
+            for begin in (random.seed, np.random.seed, torch.manual_seed):
+                begin(seed)
+        with no_folder_at_home():
+            yield
+
+    def _learn(
+        self, *iterations: int, reverse: bool = True, seed: int | None = None
+    ) -> tuple[int, Callable]:
         """Steps that were made by the student's function, and what it returned."""
         learn = self.namespace.get(LEARN)
         assert callable(learn), f"there is no function {LEARN} in this notebook"
         if self._failure:
             raise self._failure
-        if self.needs_ray:
-            attach()
-        with self._relabelled(reverse), quietly(), no_folder_at_home():
+        with self._relabelled(reverse), quietly(), self._learning(seed):
             Relabelled.steps = 0
             try:
                 with time_limit(SECONDS_TO_LEARN, f"{LEARN}()"):
@@ -225,13 +245,9 @@ class EnvironmentExam:
 
     def _solution(self, seed: int) -> Callable:
         """The same, from one try at each of the numberings, which begin with the same luck."""
-        import torch
-
         random_actions, acts = simple_policies(self.env_class)["at random"], []
         for reverse in (True, False):
-            for begin in (random.seed, np.random.seed, torch.manual_seed):
-                begin(seed)
-            acts.append(self._learned(reverse))
+            acts.append(self._learned(reverse, seed))
             mean, other, lead = self._compare(acts[-1], random_actions, reverse)
             if lead < CLEARLY:
                 again = "" if reverse else ", when it had been learned once more,"
@@ -244,9 +260,9 @@ class EnvironmentExam:
                 )
         return acts[0]
 
-    def _learned(self, reverse: bool) -> Callable:
+    def _learned(self, reverse: bool, seed: int) -> Callable:
         """The policy after as many iterations as the student's function makes by itself."""
-        steps, act = self._learn(reverse=reverse)
+        steps, act = self._learn(reverse=reverse, seed=seed)
         self._require_policy(act)
         default = inspect.signature(self.namespace[LEARN]).parameters.get("iterations")
         default = default.default if default else None
@@ -309,7 +325,7 @@ class ServedExam(Exam):
             )
         return lead_of(*returns)
 
-    def require_served(self, most_steps: int = 15_000, seconds: float = 200.0) -> None:
+    def require_served(self, most_steps: int = 15_000, seconds: float = 400.0) -> None:
         """Raises AssertionError unless the policy becomes clearly better than random actions."""
         self.require_learning(LEAD_OF_SERVED, most_steps, seconds)
 
@@ -336,6 +352,44 @@ def lead_of(ours: np.ndarray, theirs: np.ndarray) -> float:
     if abs(mean) < 1e-9:
         return 0.0
     return float(np.clip(mean / max(error, 1e-12), -99, 99))
+
+
+class OwnEnvironment(Examination):
+    """A method for each graded cell, by its grade_id."""
+
+    @functools.cached_property
+    def exam(self) -> EnvironmentExam:
+        return self.closing(EnvironmentExam(self.notebook))
+
+    def test_spaces(self) -> None:
+        self.exam.require("spaces")
+
+    def test_seed(self) -> None:
+        self.exam.require("seed")
+
+    def test_episodes(self) -> None:
+        self.exam.require("episodes")
+
+    def test_reward(self) -> None:
+        self.exam.require("reward")
+
+    def test_act(self) -> None:
+        self.exam.require_learner()
+
+    def test_solved(self) -> None:
+        self.exam.require_solved()
+
+    def test_observing(self) -> None:
+        self.exam.require_observing()
+
+    def test_sizes(self) -> None:
+        self.exam.require_sizes()
+
+    def test_loop(self) -> None:
+        self.exam.serve().require_all()
+
+    def test_served(self) -> None:
+        self.exam.serve().require_served()
 
 
 def attach() -> None:

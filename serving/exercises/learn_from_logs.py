@@ -14,15 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from serving.client import PolicyClient
-from serving.evaluation import evaluate, frozen_policy, time_limit
-from serving.examiner.exam import Exam
+from serving.evaluation import time_limit
 from serving.exercises.findings import Findings, explain
 from serving.exercises.visible import a_server_for, findings_of, require, require_all, show
 from serving.logs import Episode, read_log
-from serving.pong import PongEnv
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
 from serving.protocol import PolicyServerError, Rejection, Transcript
-from serving.running_server import wait_until
 
 TOPICS = {
     "steps": "every step is logged once, in order, with the action that was taken",
@@ -285,39 +282,3 @@ def some_episodes() -> list[Episode]:
 
 def _cut_short(steps: Episode) -> Episode:
     return [*steps[:-1], {**steps[-1], "truncated": True}]
-
-
-class ReplayExam(Exam):
-    """Lets the function `replay` of a notebook tell a fresh policy server about logs."""
-
-    def require_replay(self, topic: str, episodes: list[Episode] | None = None) -> None:
-        """Raises AssertionError with what is wrong about `topic`, one of `TOPICS`."""
-        if self._findings is None:
-            replay = self.function("replay")
-            with self.playing():
-                self._findings = watch_replay(replay, episodes, self.client)
-        assert not self._findings.of(topic), f"{TOPICS[topic]}: {self._findings.of(topic)[0]}"
-
-    def require_learning_from(
-        self, log: str | Path, target: float, games: int = 20, seconds: float = 400.0
-    ) -> None:
-        """Raises AssertionError unless the policy, frozen and greedy, reaches a mean return of
-        `target` in Pong after the function has replayed the log and the server has caught up."""
-        episodes = list(read_log(log))
-        for topic in ("steps", "rewards", "endings"):
-            self.require_replay(topic, episodes[:3])
-        before = self.client.status().logged_steps
-        with self.playing(), time_limit(seconds, "replay(episodes)"):
-            self.function("replay")(episodes)
-        steps = sum(map(len, episodes))
-        told = self.client.status().logged_steps - before
-        assert told == steps, f"the log has {steps} steps, and the server was told of {told}"
-        wait_until(
-            self.client, lambda status: status.state == "idle", seconds, "the learner to catch up"
-        )
-        returns = evaluate(frozen_policy(self.client), PongEnv, games, 30_000)
-        mean = sum(returns) / len(returns)
-        assert mean >= target, (
-            f"after your replay of {len(episodes)} games the policy reaches a mean return of "
-            f"{mean:.1f}, expected {target:g}"
-        )

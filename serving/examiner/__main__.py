@@ -1,0 +1,3 @@
+from serving.examiner.process import main
+
+main()

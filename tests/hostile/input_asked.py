@@ -1,0 +1,3 @@
+"""Waits for somebody to type something."""
+
+input("your grade, please: ")

@@ -1,0 +1,364 @@
+#!/usr/bin/env python
+"""Autogrades all that was handed in, several submissions at once.
+
+    python tools/grade.py 01-serve-and-learn          (or: make grade LESSON=01-serve-and-learn)
+
+Each submission is graded as `nbgrader autograde` would: through the examiner, in the sandbox, in a
+process of its own with a copy of the gradebook. What comes of it is entered into the gradebook by one
+process, as soon as it is there; formgrader, feedback and export go on from there. Who was graded and
+has handed in nothing new since is not graded again: interrupted, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+PATIENCE = 60.0  # seconds that a submission may take beyond its time limit, to be ended in order
+LOOK_EVERY = 0.2
+
+
+@dataclass
+class Grade:
+    """What came of one submission. `points` is None if it could not be graded: that is not zero."""
+
+    student: str
+    points: float | None
+    max_points: float
+    seconds: float
+    remark: str
+    handed_in: str = ""  # a digest of the notebook
+
+
+class Course:
+    """nbgrader's course folder, as nbgrader_config.py and the options say."""
+
+    def __init__(self, lesson: str, overrides: list[str]):
+        from nbgrader.apps.nbgraderapp import NbGraderApp
+        from nbgrader.coursedir import CourseDirectory
+
+        self.lesson = lesson
+        # nbgrader's own way to read its configuration; it looks in the folder where it is started.
+        with contextlib.chdir(ROOT):
+            app = NbGraderApp()
+            app.initialize(["autograde", *overrides] if overrides else ["autograde"])
+        self.config = (app.subapp or app).config
+        self.directory = CourseDirectory(config=self.config)
+
+    @property
+    def db_url(self) -> str:
+        return self.directory.db_url
+
+    def notebook(self, student: str) -> Path:
+        folder = self.directory.format_path(
+            self.directory.submitted_directory, student, self.lesson
+        )
+        return Path(folder) / f"{self.lesson}.ipynb"
+
+    def students(self) -> list[str]:
+        """Those who have handed something in for this lesson."""
+        folders = Path(
+            self.directory.format_path(self.directory.submitted_directory, "*", self.lesson)
+        )
+        top = Path(str(folders).split("*")[0])
+        return sorted(path.name for path in top.iterdir() if (path / self.lesson).is_dir()) if (
+            top.is_dir()
+        ) else []  # fmt: skip
+
+
+def grade_one(course: Course, student: str, book: Path, answer: Path, memory: int, timeout: int):
+    """In a process of its own: nbgrader's autograde with a private gradebook; writes {success, log}."""
+    os.setsid()
+    os.environ["GRADE_MEMORY"], os.environ["GRADE_SECONDS"] = str(memory), str(timeout)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    from nbgrader.apps.api import NbGraderAPI
+
+    os.environ["GRADE_EVIDENCE"] = str(notes_of(course))
+    course.config.CourseDirectory.db_url = f"sqlite:///{book}"
+    api = NbGraderAPI(config=course.config)
+    done = api.autograde(course.lesson, student, force=True, create=True)
+    answer.write_text(
+        json.dumps({"success": done["success"], "log": done.get("log", "")[-20_000:]})
+    )
+
+
+class Grading:
+    """A class's submissions, of which some are being graded."""
+
+    def __init__(self, course: Course, options: argparse.Namespace, scratch: Path):
+        self.course, self.options, self.scratch = course, options, scratch
+        self.running: dict[str, tuple[multiprocessing.Process, float]] = {}
+        self._fork = multiprocessing.get_context("fork")  # nbgrader has been imported here
+
+    def start(self, student: str) -> None:
+        book = self.scratch / f"{student}.db"
+        shutil.copyfile(self._gradebook(), book)
+        process = self._fork.Process(
+            target=grade_one,
+            args=(self.course, student, book, self.scratch / f"{student}.json",
+                  self.options.memory, self.options.timeout),
+        )  # fmt: skip
+        process.start()
+        self.running[student] = process, time.monotonic()
+
+    def finished(self) -> list[Grade]:
+        """Those that have ended since it was asked last, entered into the gradebook."""
+        grades = []
+        for student, (process, began) in list(self.running.items()):
+            seconds = time.monotonic() - began
+            late = seconds > self.options.timeout + PATIENCE
+            if process.is_alive() and not late:
+                continue
+            if process.is_alive():
+                end(process)
+            process.join()
+            del self.running[student]
+            grades.append(self._grade(student, seconds, late))
+        return grades
+
+    def stop(self) -> None:
+        for process, _ in self.running.values():
+            end(process)
+
+    def _grade(self, student: str, seconds: float, late: bool) -> Grade:
+        answer = self.scratch / f"{student}.json"
+        said = json.loads(answer.read_text()) if answer.exists() else {}
+        digest = digest_of(self.course.notebook(student))
+        if not said.get("success"):
+            remark = f"took longer than {self.options.timeout} s" if late else why(said.get("log"))
+            return Grade(student, None, 0.0, seconds, f"not graded: {remark}", digest)
+        points, most = enter(self.course, student, self.scratch / f"{student}.db")
+        return Grade(student, points, most, seconds, remark_on(self.course, student), digest)
+
+    def _gradebook(self) -> str:
+        return self.course.db_url.removeprefix("sqlite:///")
+
+
+def end(process: multiprocessing.Process) -> None:
+    """Ends the process and its family: the sandbox and the examiner go with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
+    """Copies what was graded in the private gradebook into the class's; (points, of how many)."""
+    from nbgrader.api import Gradebook
+
+    lesson = course.lesson
+    with (
+        Gradebook(f"sqlite:///{book}", course.directory.course_id) as private,
+        Gradebook(course.db_url, course.directory.course_id) as common,
+    ):
+        graded = private.find_submission(lesson, student)
+        common.update_or_create_student(student)
+        submission = common.update_or_create_submission(lesson, student, timestamp=graded.timestamp)
+        submission.late_submission_penalty = graded.late_submission_penalty
+        for notebook in graded.notebooks:
+            for grade in notebook.grades:
+                ours = common.find_grade(grade.name, notebook.name, lesson, student)
+                ours.auto_score = grade.auto_score
+                ours.needs_manual_grade = grade.needs_manual_grade
+            for comment in notebook.comments:
+                ours = common.find_comment(comment.name, notebook.name, lesson, student)
+                ours.auto_comment = comment.auto_comment
+        common.db.commit()
+        return float(submission.score), float(submission.max_score)
+
+
+def remark_on(course: Course, student: str) -> str:
+    """What else is to be said: what the kernel was ended for, which cells were missing."""
+    file = notes_of(course) / "evidence" / course.lesson / f"{student}.json.gz"
+    with contextlib.suppress(OSError, ValueError), gzip.open(file, "rt", encoding="utf-8") as text:
+        return "; ".join(json.load(text)["remarks"])
+    return ""
+
+
+def notes_of(course: Course) -> Path:
+    """The folder beside the gradebook where grading keeps what it has to remember."""
+    return Path(course.db_url.removeprefix("sqlite:///")).parent / "grading"
+
+
+def why(log: str | None) -> str:
+    """The last error of nbgrader's log, without its traceback."""
+    errors = [line for line in (log or "").splitlines() if "Error" in line or "Exception" in line]
+    return errors[-1].strip()[:200] if errors else "its process ended without a word"
+
+
+def wrong_with(notebook: Path) -> str | None:
+    """Why this cannot be graded at all; None if it can."""
+    import nbformat
+
+    if not notebook.is_file():
+        return f"there is no {notebook.name}"
+    text = notebook.read_text(errors="replace")
+    if not text.strip():
+        return f"{notebook.name} is empty"
+    try:
+        cells = nbformat.reads(text, as_version=4).cells
+    except Exception as error:  # noqa: BLE001 - nbformat raises whatever it meets
+        return f"{notebook.name} is no notebook ({type(error).__name__})"
+    return None if cells else f"{notebook.name} has no cells"
+
+
+def digest_of(notebook: Path) -> str:
+    return hashlib.sha256(notebook.read_bytes()).hexdigest() if notebook.is_file() else ""
+
+
+class Notes:
+    """Who was graded, kept beside the gradebook so that an interrupted grading goes on."""
+
+    def __init__(self, course: Course, lesson: str):
+        self.path = notes_of(course) / f"{lesson}.json"
+        self.grades: dict[str, Grade] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            noted = json.loads(self.path.read_text())
+            self.grades = {student: Grade(**grade) for student, grade in noted.items()}
+
+    def add(self, grade: Grade) -> None:
+        self.grades[grade.student] = grade
+        self.path.parent.mkdir(exist_ok=True)
+        scratch = self.path.with_suffix(".new")
+        noted = {student: asdict(grade) for student, grade in sorted(self.grades.items())}
+        scratch.write_text(json.dumps(noted, indent=1))
+        scratch.replace(self.path)
+
+    def holds(self, student: str, digest: str) -> bool:
+        grade = self.grades.get(student)
+        return grade is not None and grade.handed_in == digest and grade.points is not None
+
+
+def table(grades: list[Grade]) -> str:
+    lines = [f"{'student':24} {'points':>12} {'seconds':>8}  remark"]
+    for grade in grades:
+        of = "-" if grade.points is None else f"{grade.points:g} of {grade.max_points:g}"
+        lines.append(f"{grade.student:24} {of:>12} {grade.seconds:8.1f}  {grade.remark}")
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, lesson: str, grades: list[Grade]) -> None:
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["student", "lesson", "points", "max_points", "seconds", "remark"])
+        for grade in grades:
+            points = "" if grade.points is None else f"{grade.points:g}"
+            writer.writerow(
+                [grade.student, lesson, points, f"{grade.max_points:g}", f"{grade.seconds:.1f}",
+                 grade.remark]
+            )  # fmt: skip
+
+
+def grade_all(course: Course, students: list[str], notes: Notes, options) -> None:
+    """Grades them, as many at once as there are workers, and notes each as it ends."""
+    from tqdm import tqdm
+
+    waiting = list(students)
+    with tempfile.TemporaryDirectory(prefix="grading-") as scratch:
+        grading = Grading(course, options, Path(scratch))
+        try:
+            with tqdm(total=len(students), unit="submission", disable=options.quiet) as bar:
+                while waiting or grading.running:
+                    while waiting and len(grading.running) < options.num_workers:
+                        student = waiting.pop(0)
+                        if wrong := wrong_with(course.notebook(student)):
+                            digest = digest_of(course.notebook(student))
+                            grade = Grade(student, None, 0.0, 0.0, f"not graded: {wrong}", digest)
+                            notes.add(grade)
+                            bar.update()
+                        else:
+                            grading.start(student)
+                    for grade in grading.finished():
+                        notes.add(grade)
+                        bar.update()
+                    time.sleep(LOOK_EVERY)
+        finally:
+            grading.stop()
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lesson", help="such as 01-serve-and-learn")
+    parser.add_argument("students", nargs="*", help="only these; all that have handed in otherwise")
+    parser.add_argument(
+        "--num-workers", type=int, default=os.cpu_count(), help="%(default)s at once"
+    )
+    parser.add_argument("--timeout", type=int, default=1_800, help="seconds a submission may take")
+    parser.add_argument("--memory", type=int, default=3_000, help="MiB that a submission may use")
+    parser.add_argument(
+        "--regrade", action="store_true", help="also those that were graded already"
+    )
+    parser.add_argument("--csv", type=Path, help="grades as a file; default: grading/LESSON.csv")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    options, overrides = parser.parse_known_args(arguments)
+    if bad := [word for word in overrides if not word.startswith("--CourseDirectory.")]:
+        parser.error(f"unknown: {' '.join(bad)} (nbgrader's --CourseDirectory.... are known)")
+    options.overrides = overrides
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    from nbgrader.api import Gradebook, MissingEntry
+
+    from serving.examiner.kernel import sandbox_is_wanted
+    from serving.examiner.sandbox import NoSandbox
+
+    try:
+        sandbox_is_wanted()
+    except NoSandbox as error:
+        print(error)
+        return 1
+    course = Course(options.lesson, options.overrides)
+    with Gradebook(course.db_url, course.directory.course_id) as book:
+        try:
+            book.find_assignment(options.lesson)
+        except MissingEntry:
+            print(f"The gradebook does not know {options.lesson}: nbgrader generate_assignment "
+                  f"{options.lesson} --force")  # fmt: skip
+            return 1
+    students = options.students or course.students()
+    notes = Notes(course, options.lesson)
+    todo = [
+        student for student in students
+        if options.regrade or not notes.holds(student, digest_of(course.notebook(student)))
+    ]  # fmt: skip
+    if skipped := len(students) - len(todo):
+        print(f"{skipped} of {len(students)} were graded already; again with --regrade.")
+    interrupted = False
+    try:
+        grade_all(course, todo, notes, options)
+    except KeyboardInterrupt:
+        interrupted = True
+    grades = [notes.grades[student] for student in students if student in notes.grades]
+    print(table(grades))
+    path = options.csv or notes.path.with_suffix(".csv")
+    path.parent.mkdir(exist_ok=True)
+    write_csv(path, options.lesson, grades)
+    print(f"Also in {path}.")
+    if interrupted:
+        print("Interrupted: the same command goes on where this one was.")
+    return 130 if interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
