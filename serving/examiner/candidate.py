@@ -209,14 +209,12 @@ class Candidate:
     def start(self, server: StandInServer) -> tuple:
         return self.ask("start", server.observation_size, server.action_size, server.options)
 
-    def request(
-        self, client: PolicyClient, method: str, path: str, body: bytes | None
-    ) -> tuple[int, bytes]:
+    def request(self, address: str, *request) -> tuple[int, bytes]:
         """An exchange with the policy server the examiner has given to the notebook, if it has."""
-        number = self._by_address.get(client.address, self._served_by)
+        number = self._by_address.get(address, self._served_by)
         if number is None or self._line is None:
-            raise ServerUnreachable(f"no policy server answers at {client.address} while grading")
-        return self.ask("http", number, method, path, body)
+            raise ServerUnreachable(f"no policy server answers at {address} while grading")
+        return self.ask("http", number, *request)
 
     def _offer(self, value) -> tuple[str, object] | None:
         if isinstance(value, type) and issubclass(value, gym.Env):

@@ -96,6 +96,8 @@ class GradingExecute(Execute):
         defaults = {"kernel_manager_class": GradingKernelManager, "timeout_func": seconds_for}
         super().__init__(**{**defaults, **options})
         self.shutdown_kernel = "immediate"
+        # What a cell prints decides nothing, and on a busy machine it may come late.
+        self.iopub_timeout, self.raise_on_iopub_timeout = 20, False
 
     def preprocess(self, nb, resources, km=None):
         sandboxed = sandbox_is_wanted()

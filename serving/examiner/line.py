@@ -34,8 +34,9 @@ TUPLE, ARRAY, SCALAR, MINE, YOURS, OPAQUE, SPACE, BIG = range(1, 9)
 PLAIN = (type(None), bool, float, str, bytes)
 
 
-class Gone(Exception):
-    """The other end is not there any more, or talks nonsense."""
+class Gone(BaseException):
+    """The other end is not there any more, or talks nonsense. No mistake of an answer's: whoever
+    catches what an answer raises does not catch this."""
 
 
 class Opaque:

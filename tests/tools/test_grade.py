@@ -1,0 +1,73 @@
+"""A whole class at once: right, wrong, broken and hostile submissions, and the gradebook afterwards."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from grading import ROOT, Course
+from nbgrader.api import Gradebook
+
+from serving.examiner.sandbox import why_not
+from tools.grade import wrong_with
+
+LESSON = "03-learn-from-logs"
+WEIGHT = """
+def importance_weight(pi, mu):
+    weight = 1.0
+    for p, q in zip(pi, mu):
+        weight *= p / q
+    return weight
+"""
+EXITS = "import os\n\n\ndef replay(episodes):\n    os._exit(0)"
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
+
+
+@pytest.fixture(scope="module")
+def a_class(tmp_path_factory):
+    """Four submissions, none of which takes long to grade."""
+    course = Course(tmp_path_factory.mktemp("course"), LESSON)
+    course.submit("half", {"importance_weight": WEIGHT})
+    course.submit("exits", {"replay": EXITS})
+    course.submit("empty", {}).write_text("")
+    course.submit("torn", {}).write_text('{"cells": [')
+    return course
+
+
+def grade(course: Course, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, ROOT / "tools" / "grade.py", LESSON, "--quiet", *arguments, *course.options],
+        capture_output=True, text=True, timeout=600, cwd=ROOT,
+    )  # fmt: skip
+
+
+def test_each_submission_costs_only_itself(a_class):
+    """Are all named, with points in the gradebook, and not graded told apart from zero?"""
+    done = grade(a_class)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(a_class.folder / "grading" / f"{LESSON}.csv") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert rows["half"]["points"] == "3"
+    assert rows["exits"]["points"] == "0" and "stopped" in rows["exits"]["remark"]
+    assert rows["empty"]["points"] == "" and "is empty" in rows["empty"]["remark"]
+    assert rows["torn"]["points"] == "" and "is no notebook" in rows["torn"]["remark"]
+    with Gradebook(f"sqlite:///{a_class.folder}/gradebook.db", "online-learning") as book:
+        assert book.find_submission(LESSON, "half").score == 3
+        assert not [s for s in book.assignment_submissions(LESSON) if s.student.id == "torn"]
+
+    again = grade(a_class)
+    assert "2 of 4 were graded already" in again.stdout
+    assert "Traceback" not in done.stderr + again.stderr
+
+
+def test_what_is_no_notebook_is_named(tmp_path):
+    """Is it said what is wrong with a file before anything is started?"""
+    file = tmp_path / "lesson.ipynb"
+    assert wrong_with(file) == "there is no lesson.ipynb"
+    file.write_text("{}")
+    assert "is no notebook" in wrong_with(file)
+    file.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    assert wrong_with(file) == "lesson.ipynb has no cells"
