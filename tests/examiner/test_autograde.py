@@ -8,11 +8,17 @@ import os
 import nbformat
 import pytest
 from grading import Course, reference_answers
-from test_lessons import FULL_MARKS
 
 from serving.examiner import kernel
 from serving.examiner.sandbox import NoSandbox, why_not
 
+FULL_MARKS = {
+    "01-serve-and-learn": 22,
+    "02-pong": 22,
+    "03-learn-from-logs": 23,
+    "04-compare-algorithms": 17,
+    "05-your-own-environment": 20,
+}
 LESSONS = FULL_MARKS if os.environ.get("LONG_TEST") else ["03-learn-from-logs"]
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
