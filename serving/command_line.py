@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+
+from serving.web import peers
 
 
 class StartError(Exception):
@@ -26,6 +29,22 @@ def parser_of(manual: str) -> argparse.ArgumentParser:
     )
 
 
+def add_access_options(parser: argparse.ArgumentParser, port: int, who: str, variable: str) -> None:
+    """Where a server listens, and to whom; `serving.web.access` makes sense of it."""
+    add = parser.add_argument_group("who may use it").add_argument
+    add("--host", default="localhost",
+        help="address to listen on (default: %(default)s, for this machine's own user only); others "
+        "than loopback need a token")  # fmt: skip
+    add("--port", type=int, default=port,
+        help="port to listen on (default: %(default)s); 0 takes a free one and prints it")  # fmt: skip
+    add("--token", default=os.environ.get(variable),
+        help=f"what {who} must present (default: the environment variable {variable}); beyond "
+        "loopback one is made up if there is none")  # fmt: skip
+    add("--allowed-host", action="append", default=[], metavar="NAME",
+        help="a name by which a proxy may ask for this server, beside localhost and --host; may "
+        "be given more than once")  # fmt: skip
+
+
 def listen(host: str, port: int, who: str) -> socket.socket:
     """A bound socket; raises StartError if the host is not ours or the port is taken, which asks
     whether it is taken by `who`."""
@@ -41,7 +60,11 @@ def listen(host: str, port: int, who: str) -> socket.socket:
         listener.listen(1024)
         return listener
     except OSError as error:
-        hint = f"; {who}?" if error.errno == errno.EADDRINUSE else ""
+        hint = ""
+        if error.errno == errno.EADDRINUSE:
+            owner = peers.who_listens(port)
+            is_ours = owner is None or owner == os.geteuid()
+            hint = f"; {who}?" if is_ours else f"; it is {peers.name_of(owner)}'s"
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from None
 
 

@@ -10,11 +10,15 @@ import threading
 from urllib.parse import urlsplit
 
 from serving.protocol import InvalidMessage, ServerUnreachable
+from serving.token_file import read_token
 
 # The environment variable that kernels which grade or validate a notebook have, and nobody else:
 # nbgrader_config.py and `serving.examiner.kernel` set it to the lessons' port. A server that happens
 # to run there is not for the notebook that is looked at.
 GRADING = "NO_POLICY_SERVER_AT_PORT"
+
+
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 class Connection:
@@ -38,10 +42,7 @@ class Connection:
         self.address = f"http://{host}:{self._port}"
         self.start_with = "python serving/simple_policy_server.py --help"
         self._timeout = timeout
-        self._headers = {"Content-Type": "application/json"}
-        token = token or os.environ.get("POLICY_SERVER_TOKEN")
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._token = token or os.environ.get("POLICY_SERVER_TOKEN")
         self._local = threading.local()
 
     def request(
@@ -60,7 +61,7 @@ class Connection:
                 kept = None
             connection = kept or self._connect()
             try:
-                connection.request(method, path, body, self._headers)
+                connection.request(method, path, body, self._local.headers)
                 response = connection.getresponse()
                 return response.status, response.read()
             except TimeoutError:
@@ -102,8 +103,15 @@ class Connection:
             ) from None
         # Without it the kernel waits 40 ms for more to send.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._local.connection = connection
+        self._local.connection, self._local.headers = connection, self._headers()
         return connection
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        token = self._token or (self._host in THIS_MACHINE and read_token(self._port))
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
 
 
 def _has_news(connection: socket.socket) -> bool:

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # found from anywhere, also when the package is not 
 
 import argparse
 
-from serving.command_line import parser_of
+from serving.command_line import add_access_options, parser_of
 from serving.pong import web_server
 from serving.protocol import POLICY_SERVER_PORT, WEB_SERVER_PORT
 
@@ -30,14 +30,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--policy-server", default=f"http://localhost:{POLICY_SERVER_PORT}", metavar="ADDRESS",
         help="where the policy server listens (default: %(default)s); its token, if it needs one, "
         "is taken from the environment variable POLICY_SERVER_TOKEN")  # fmt: skip
-    add("--host", default="localhost",
-        help="address to listen on (default: %(default)s); others than loopback need a token")  # fmt: skip
-    add("--port", type=int, default=WEB_SERVER_PORT,
-        help="port to listen on (default: %(default)s); 0 takes a free one and prints it")  # fmt: skip
-    add(
-        "--token",
-        help="what browsers must present; beyond loopback one is made up if there is none",
-    )
+    add_access_options(parser, WEB_SERVER_PORT, "browsers", "PONG_WEB_SERVER_TOKEN")
     return parser.parse_args(arguments)
 
 

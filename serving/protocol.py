@@ -57,6 +57,7 @@ class PolicyServerError(Exception):
     PolicyServerError
     ├── InvalidMessage       400  a number, size or field is not what it should be
     ├── Unauthorized         401  the token is missing or wrong
+    ├── Forbidden            403  not for this user, this site, or under this name
     ├── EpisodeNotFound      404  no episode of this id
     ├── EpisodeConflict      409  the episode exists, but not in a state that allows this call
     ├── MessageTooLarge      413
@@ -92,6 +93,10 @@ class Disconnected(InvalidMessage):
 
 class Unauthorized(PolicyServerError):
     status = 401
+
+
+class Forbidden(PolicyServerError):
+    status = 403
 
 
 class EpisodeNotFound(PolicyServerError, LookupError):

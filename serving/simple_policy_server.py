@@ -27,9 +27,8 @@ if __name__ == "__main__":  # found from anywhere, also when the package is not 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import argparse
-import os
 
-from serving.command_line import parser_of
+from serving.command_line import add_access_options, parser_of
 from serving.protocol import POLICY_SERVER_PORT
 from serving.server import process
 from serving.settings import RUNS, add_learning_options
@@ -45,12 +44,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--run", default="DQN", choices=sorted(RUNS), help="how to learn (default: %(default)s)")
     add("--checkpoint-file", metavar="NAME",
         help="where to save, and to go on from if it is there; without it nothing is kept")  # fmt: skip
-    add("--host", default="localhost",
-        help="address to listen on (default: %(default)s); others than loopback need a token")  # fmt: skip
-    add("--port", type=int, default=POLICY_SERVER_PORT,
-        help="port to listen on (default: %(default)s); 0 takes a free one and prints it")  # fmt: skip
-    add("--token", default=os.environ.get("POLICY_SERVER_TOKEN"),
-        help="what clients must present; beyond loopback one is made up if there is none")  # fmt: skip
     add("--log-dir", metavar="DIR",
         help="for TensorBoard's events and learner.log (default: NAME.logs)")  # fmt: skip
     add("--write-logs", metavar="DIR",
@@ -64,6 +57,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--stop-with-stdin", action="store_true",
         help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 
+    add_access_options(parser, POLICY_SERVER_PORT, "clients", "POLICY_SERVER_TOKEN")
     add_learning_options(parser)
     return parser.parse_args(arguments)
 

@@ -12,13 +12,12 @@ import contextlib
 import os
 import secrets
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-import uvicorn
-import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -42,10 +41,15 @@ from serving.protocol import (
     Status,
     Unauthorized,
 )
+from serving.token_file import read_token
+from serving.web.access import access_for
 from serving.web.answers import decode, encode, json_answer, read_body, refusal
-from serving.web.guard import LOOPBACK, Guard
+from serving.web.guard import Guard
+from serving.web.http_server import HttpServer, runner
+from serving.web.peers import is_loopback
 
 STATIC = Path(__file__).parents[1] / "javascript-pong" / "static"
+HUB = "JUPYTERHUB_SERVICE_PREFIX"  # environment variable of whatever runs in a JupyterHub
 LARGEST_BODY = 256 * 1024  # bytes; a page's message has a few hundred
 LOOK_EVERY = 1.0  # seconds
 TIMEOUT = 5.0  # seconds until a silent policy server counts as unreachable
@@ -97,9 +101,8 @@ class PolicyServerLink:
         self.problem: str | None = "looking for the policy server"
         self.status: Status | None = None
         self.curve: list[tuple[int, float]] = []
+        self._token = token
         self._headers = {"Content-Type": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
         self._session: aiohttp.ClientSession | None = None
         self._decoder = msgspec.json.Decoder(Status)
 
@@ -107,7 +110,7 @@ class PolicyServerLink:
     async def open(self):
         """Looks after the policy server, and answers, for as long as the block lasts."""
         connector = aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=60)
-        async with aiohttp.ClientSession(connector=connector, headers=self._headers) as session:
+        async with aiohttp.ClientSession(connector=connector) as session:
             self._session = session
             watching = asyncio.create_task(self._watch())
             try:
@@ -123,7 +126,11 @@ class PolicyServerLink:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT + patience, connect=TIMEOUT)
         try:
             async with self._session.request(
-                method, f"{self.address}/{path}", data=body, timeout=timeout
+                method,
+                f"{self.address}/{path}",
+                data=body,
+                timeout=timeout,
+                headers=self._headers,
             ) as response:
                 return response.status, await response.read()
         except TimeoutError:
@@ -143,6 +150,7 @@ class PolicyServerLink:
 
     async def _look(self) -> str | None:
         """Asks for status and curve; returns what is wrong, if anything is."""
+        self._find_token()
         try:
             code, body = await self.exchange("GET", "status")
             if code == Unauthorized.status:
@@ -168,6 +176,13 @@ class PolicyServerLink:
                 f"{ACTION_SIZE}; start one with: {HOW_TO_START}"
             )
         return None
+
+    def _find_token(self) -> None:
+        """A policy server that was started anew may have left another one for us."""
+        parts = urlsplit(self.address)
+        token = self._token or (is_loopback(parts.hostname) and read_token(parts.port or 80))
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
 
     def _found(self) -> str:
         status = self.status
@@ -227,7 +242,7 @@ class Pages:
         return json_answer(answer, error.status_code)
 
 
-def make_app(link: PolicyServerLink, token: str | None = None):
+def make_app(link: PolicyServerLink, token: str | None = None, hosts: Iterable[str] = ()):
     """The ASGI application."""
     pages = Pages(link)
 
@@ -247,7 +262,7 @@ def make_app(link: PolicyServerLink, token: str | None = None):
         exception_handlers={404: pages.refuse, 405: pages.refuse},
         lifespan=lifespan,
     )
-    return with_headers(Guard(app, token, "page", is_open))
+    return with_headers(Guard(app, hosts, token, "page", is_open))
 
 
 def is_open(scope) -> bool:
@@ -284,8 +299,9 @@ def address_of(policy_server: str) -> str:
 
 def greet(host: str, port: int, token: str | None) -> None:
     query = f"?token={token}" if token else ""
+    host = f"[{host}]" if ":" in host else host
     print(f"play Pong at http://{host}:{port}/{query}")
-    jupyter = os.environ.get("JUPYTER_SERVER_URL") or os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
+    jupyter = os.environ.get("JUPYTER_SERVER_URL") or os.environ.get(HUB)
     if jupyter:  # set in JupyterLab's terminals
         print(f"or, behind Jupyter, at {jupyter.rstrip('/')}/proxy/{port}/{query}")
     print("stop it with Ctrl-C", flush=True)
@@ -294,6 +310,10 @@ def greet(host: str, port: int, token: str | None) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serves as the options of `pong_web_server.py` say, until Ctrl-C; the exit code."""
     try:
+        access = access_for(options)
+        if HUB in os.environ and not (access.token or options.allowed_host):
+            # By which name browsers know the hub, nobody here knows: the token is in the address.
+            access = access._replace(token=secrets.token_urlsafe(16))
         link = PolicyServerLink(
             address_of(options.policy_server), os.environ.get("POLICY_SERVER_TOKEN")
         )
@@ -303,24 +323,15 @@ def run(options: argparse.Namespace) -> int:
     except StartError as error:
         print(f"pong_web_server: {error}", file=sys.stderr)
         return 1
-    token = options.token
-    if token is None and options.host not in LOOPBACK:
-        token = secrets.token_urlsafe(16)
-    greet(options.host, listener.getsockname()[1], token)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(link, token),
-            http="httptools",
-            lifespan="on",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=2,
-        )
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[listener]))
+    port = listener.getsockname()[1]
+    greet(options.host, port, access.token)
+    app = make_app(link, access.token, access.hosts)
+    server = HttpServer(app, "Pong web server", access.only_ours, lifespan=True, takes_signals=True)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        access.left_for_own_programs(port),
+        runner() as loop,
+    ):
+        loop.run(server.serve(sockets=[listener]))
     print("stopped", flush=True)
     return 0

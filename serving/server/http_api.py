@@ -6,7 +6,7 @@ routes are Starlette's work.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from starlette.applications import Starlette
@@ -118,7 +118,9 @@ class Call:
         await send({"type": "http.response.body", "body": body})
 
 
-def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
+def make_app(
+    server: PolicyServer, token: str | None = None, hosts: Iterable[str] = (), lifespan=None
+):
     """The ASGI application: POST calls, GET views, and the description of both."""
     calls = {
         "get_action": (server.get_action, GetAction, (Action, Waiting)),
@@ -174,4 +176,4 @@ def make_app(server: PolicyServer, token: str | None = None, lifespan=None):
         exception_handlers={404: refuse, 405: refuse},
     )
     app.router.redirect_slashes = False  # a 404 says more than a redirect that a proxy misdirects
-    return Guard(app, token, "policy server")
+    return Guard(app, hosts, token, "policy server")

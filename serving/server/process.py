@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import functools
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -22,8 +20,6 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-import uvicorn
-import uvloop
 
 from serving import checkpoints
 from serving.checkpoints import CheckpointError
@@ -37,7 +33,9 @@ from serving.server.episodes import EpisodeBook
 from serving.server.http_api import make_app
 from serving.server.supervisor import LearnerSupervisor, NoLearner
 from serving.settings import settings_from
-from serving.web.guard import LOOPBACK
+from serving.web.access import Access, access_for
+from serving.web.http_server import HttpServer, runner
+from serving.web.peers import is_loopback
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,8 +65,6 @@ def check(options: argparse.Namespace) -> None:
                 f"the package '{package}' is not installed in {sys.prefix}; "
                 "`make lab` sets up an environment that has everything"
             )
-    if options.token is None and options.host not in LOOPBACK:
-        options.token = secrets.token_urlsafe(16)
 
 
 def line(server: PolicyServer) -> str:
@@ -144,7 +140,7 @@ async def tidy(book: EpisodeBook) -> None:
 def serve(options: argparse.Namespace) -> int:
     """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
     check(options)
-    settings = settings_from(options)
+    settings, access = settings_from(options), access_for(options)
     listener = listen(options.host, options.port, "is a policy server running there already")
     scratch = episode_log = None
     if options.checkpoint_file is None:
@@ -195,9 +191,9 @@ def serve(options: argparse.Namespace) -> int:
         learner.start()
         server = PolicyServer(book, learner, settings.seed)
         keeps = scratch is None and not options.no_learner
-        greet(options, listener, policy.version if restore else None, log_dir, keeps)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(options, server, listener, episode_log, keeps))
+        greet(options, access, listener, policy.version if restore else None, log_dir, keeps)
+        with access.left_for_own_programs(listener.getsockname()[1]), runner() as loop:
+            return loop.run(_serve(options, access, server, listener, episode_log, keeps))
     finally:
         listener.close()
         if episode_log:
@@ -206,13 +202,13 @@ def serve(options: argparse.Namespace) -> int:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> None:
+def greet(options, access: Access, listener, restored_version, log_dir: str, keeps: bool) -> None:
     host, port = listener.getsockname()[:2]
-    host = options.host if options.host in LOOPBACK else host
+    host = options.host if is_loopback(options.host) else host
     host = f"[{host}]" if ":" in host else host
     say(f"policy server listens at http://{host}:{port}")
-    if options.token:
-        say(f"clients need the token {options.token}")
+    if access.token:
+        say(f"clients need the token {access.token}")
     if restored_version is not None:
         say(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
     elif keeps:
@@ -224,14 +220,6 @@ def greet(options, listener, restored_version, log_dir: str, keeps: bool) -> Non
     say("stop it with Ctrl-C")
 
 
-class _HttpServer(uvicorn.Server):
-    """Leaves the signals to us: after Ctrl-C the learner still has to save."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield
-
-
 def _on_input(stop) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         asyncio.get_running_loop().remove_reader(sys.stdin)
@@ -240,25 +228,15 @@ def _on_input(stop) -> None:
 
 async def _serve(
     options,
+    access: Access,
     server: PolicyServer,
     listener: socket.socket,
     episode_log: EpisodeLog | None,
     keeps: bool,
 ) -> int:
     book, learner = server.book, server.learner
-    http_server = _HttpServer(
-        uvicorn.Config(
-            make_app(server, options.token),
-            http="httptools",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=3600,
-            timeout_graceful_shutdown=2,
-        )
-    )
+    app = make_app(server, access.token, access.hosts)
+    http_server = HttpServer(app, "policy server", access.only_ours)
 
     def stop() -> None:
         if http_server.should_exit:

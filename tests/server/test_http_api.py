@@ -498,7 +498,7 @@ def test_pages_of_other_sites_are_kept_out(the_server, origin):
     before = counted(the_server)
     for method, path in (("POST", "/start_episode"), ("GET", "/status"), ("GET", "/nothing")):
         status, refusal = request(the_server, method, path, b"{}", {"Origin": origin})
-        assert status == 401
+        assert status == 403
         assert origin in refusal["error"]
     assert counted(the_server) == before
 
@@ -514,7 +514,9 @@ def test_its_own_pages_are_let_in(the_server):
 def test_a_name_that_was_pointed_at_loopback_is_kept_out(the_server):
     """Is a foreign page refused also if its name resolves to this machine (DNS rebinding)?"""
     headers = {"Origin": "http://evil.example:8900", "Host": "evil.example:8900"}
-    assert request(the_server, "POST", "/start_episode", b"{}", headers)[0] == 401
+    for method, path in (("POST", "/start_episode"), ("GET", "/status"), ("GET", "/")):
+        assert request(the_server, method, path, b"{}", headers)[0] == 403
+        assert request(the_server, method, path, b"{}", {"Host": headers["Host"]})[0] == 403
 
 
 def test_no_other_site_may_read_answers(the_server):
@@ -545,7 +547,7 @@ def test_a_token():
         assert request(server, "GET", "/status", headers=right)[0] == 200
         assert request(server, "POST", "/start_episode", b"{}", right)[0] == 200
         foreign = {**right, "Origin": "http://evil.example"}
-        assert request(server, "GET", "/status", headers=foreign)[0] == 401
+        assert request(server, "GET", "/status", headers=foreign)[0] == 403
         assert server.client(token="open sesame").status().episodes == 0
 
 
