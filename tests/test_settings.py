@@ -170,22 +170,6 @@ def test_abandoned_episodes_need_time(seconds):
         check(parse([*REQUIRED, f"--abandon-after={seconds}"]))
 
 
-def test_beyond_loopback_there_is_a_token():
-    """Is a token made up, each time another one, for a server that others can reach?"""
-    tokens = set()
-    for _ in range(2):
-        options = parse([*REQUIRED, "--host=0.0.0.0"])
-        options.token = None  # whatever the environment says
-        check(options)
-        tokens.add(options.token)
-    assert len(tokens) == 2
-    assert min(map(len, tokens)) >= 20
-    options = parse(REQUIRED)
-    options.token = None
-    check(options)
-    assert options.token is None
-
-
 def test_the_help_tells_true_defaults():
     """Do the defaults in `--help` agree with the settings?"""
     text = " ".join(

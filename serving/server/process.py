@@ -191,8 +191,8 @@ def serve(options: argparse.Namespace) -> int:
         learner.start()
         server = PolicyServer(book, learner, settings.seed)
         keeps = scratch is None and not options.no_learner
-        greet(options, access, listener, policy.version if restore else None, log_dir, keeps)
         with access.left_for_own_programs(listener.getsockname()[1]), runner() as loop:
+            greet(options, access, listener, policy.version if restore else None, log_dir, keeps)
             return loop.run(_serve(options, access, server, listener, episode_log, keeps))
     finally:
         listener.close()

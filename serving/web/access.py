@@ -10,6 +10,7 @@ from typing import NamedTuple
 from serving.command_line import StartError
 from serving.token_file import token_left
 from serving.web import peers
+from serving.web.guard import name_of
 
 TOKEN = "expected letters, digits and punctuation"
 
@@ -46,7 +47,7 @@ def access_for(options: argparse.Namespace) -> Access:
         raise StartError(f"--token={token}: {TOKEN}")
     hosts = (options.host, *options.allowed_host)
     for host in options.allowed_host:
-        if not host or "/" in host or ":" in host.strip("[]").rpartition("]")[2]:
+        if not host or name_of(host) != host.strip("[]").lower():
             raise StartError(f"--allowed-host={host}: expected a name such as hub.example.org")
     if token is not None:
         return Access(hosts, token)

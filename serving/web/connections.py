@@ -12,7 +12,7 @@ import os
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.protocol import Forbidden, PolicyServerError, Refusal
+from serving.protocol import Forbidden, InvalidMessage, PolicyServerError, Refusal
 from serving.web import peers
 from serving.web.answers import encode, refusal
 
@@ -56,7 +56,9 @@ class Connections:
         self.open.add(connection)
         if len(self.open) > self.most:
             others = [one for one in self.open if not one.is_answering and one is not connection]
-            min(others, key=Connection.use, default=connection).transport.abort()
+            useless = min(others, key=Connection.use, default=connection)
+            self.open.discard(useless)
+            useless.transport.abort()
         if self._looking is None:
             self._look_again(connection.loop)
 
@@ -134,6 +136,9 @@ class Connection(HttpToolsProtocol):
         self.receiving_since = None
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(InvalidMessage("what has come is no HTTP request"))
+
     def pause_writing(self) -> None:
         self._full_since = self.loop.time()
         super().pause_writing()
@@ -154,12 +159,17 @@ class Connection(HttpToolsProtocol):
             self._refuse(Late(f"the request has not come as a whole within {allowed:.0f} s"))
 
     def _refuse(self, error: PolicyServerError) -> None:
-        """Says why, if something was asked and no answer is under way, and closes."""
-        cycle, was_silent = self.cycle, self.cycle is None and not self._in_head
-        is_free = cycle is None or cycle.response_complete
-        if self.transport.is_closing() or was_silent:
-            self.transport.close()
-        elif is_free or (cycle.more_body and not cycle.response_started):
+        """Says why, unless another answer is under way, and closes."""
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if isinstance(error, Late) and cycle is None and not self._in_head:
+            self.transport.close()  # nothing was asked
+        elif (
+            cycle is None
+            or cycle.response_complete
+            or (cycle.more_body and not cycle.response_started)
+        ):
             body = encode(Refusal(str(error), ""))
             self.transport.write(
                 b"%bcontent-type: application/json\r\ncontent-length: %d\r\n"
