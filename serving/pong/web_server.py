@@ -324,14 +324,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"pong_web_server: {error}", file=sys.stderr)
         return 1
     port = listener.getsockname()[1]
-    greet(options.host, port, access.token)
     app = make_app(link, access.token, access.hosts)
     server = HttpServer(app, "Pong web server", access.only_ours, lifespan=True, takes_signals=True)
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        access.left_for_own_programs(port),
-        runner() as loop,
-    ):
-        loop.run(server.serve(sockets=[listener]))
+    with contextlib.suppress(KeyboardInterrupt), access.left_for_own_programs(port):
+        with runner() as loop:
+            greet(options.host, port, access.token)
+            loop.run(server.serve(sockets=[listener]))
     print("stopped", flush=True)
     return 0
