@@ -7,6 +7,7 @@ wait for the end of a long game.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from array import array
@@ -16,7 +17,8 @@ import numpy as np
 from serving.link import Experience
 from serving.protocol import LoggedStep, Transcript
 
-STEPS_KEPT = 20_000  # of one episode, for its transcript
+STEPS_KEPT = 20_000  # of one episode, for its transcript ...
+BYTES_KEPT = 16 * 2**20  # ... and as many as their observations have so many bytes
 FRAGMENT_STEPS = 1_000
 
 
@@ -27,6 +29,7 @@ class Episode:
         self.id = episode_id
         self.training_enabled = training_enabled
         self.size = observation_size
+        self._most = max(1, min(STEPS_KEPT, BYTES_KEPT // (4 * observation_size)))  # steps kept
         self.observations = array("f")
         self.actions = array("i")
         self.rewards = array("d")
@@ -101,8 +104,8 @@ class Episode:
 
     def forget_old_steps(self) -> None:
         """Keeps an endless episode from growing without end."""
-        many = min(self.taken if self.training_enabled else self.complete, STEPS_KEPT)
-        if len(self.actions) < 2 * STEPS_KEPT or not many:
+        many = min(self.taken if self.training_enabled else self.complete, self._most)
+        if len(self.actions) < 2 * self._most or not many:
             return
         del self.observations[: many * self.size]
         for steps in (self.actions, self.rewards, self.log_probabilities, self.versions,
@@ -111,12 +114,29 @@ class Episode:
         self.dropped += many
         self.taken = max(0, self.taken - many)
 
+    @property
+    def bytes(self) -> int:
+        """Of its observations, which are most of what an episode holds."""
+        return len(self.observations) * self.observations.itemsize
+
+    def copy(self) -> Episode:
+        """The episode as it is now, though it may go on."""
+        now = copy.copy(self)
+        for name in ("observations", "actions", "rewards", "log_probabilities", "versions",
+                     "logged", "seconds"):  # fmt: skip
+            setattr(now, name, getattr(self, name)[:])
+        return now
+
+    def observed(self, first: int, stop: int) -> list[list[float]]:
+        """Rows of the observations."""
+        part = np.array(self.observations[first * self.size : stop * self.size], np.float32)
+        return part.reshape(-1, self.size).tolist()
+
     def transcript(self) -> Transcript:
-        rows = np.array(self.observations, np.float32).reshape(-1, self.size)
         return Transcript(
             episode_id=self.id,
             training_enabled=self.training_enabled,
-            observations=rows.tolist(),
+            observations=self.observed(0, len(self.observations) // self.size),
             actions=list(self.actions),
             rewards=list(self.rewards),
             sources=["log" if logged else "policy" for logged in self.logged],

@@ -28,7 +28,9 @@ from serving.protocol import (
 from serving.server.episode import Episode, columns
 
 MOST_OPEN_EPISODES = 10_000
+MOST_OPEN_BYTES = 2**30  # of observations
 TRANSCRIPTS_KEPT = 200
+TRANSCRIPT_BYTES = 2**28  # fewer are kept of episodes that are larger together
 ENDED_IDS_REMEMBERED = 20_000
 KEYS_REMEMBERED = 20_000  # of start_episode
 RETURNS_AVERAGED = 20
@@ -78,6 +80,11 @@ class EpisodeBook:
         if len(self.open) >= MOST_OPEN_EPISODES:
             raise TooManyEpisodes(
                 f"{MOST_OPEN_EPISODES} episodes are open; end some with end_episode()"
+            )
+        if sum(episode.bytes for episode in self.open.values()) > MOST_OPEN_BYTES:
+            raise TooManyEpisodes(
+                f"the {len(self.open)} open episodes hold more than {MOST_OPEN_BYTES >> 20} MiB of "
+                "observations; end some with end_episode()"
             )
         episode_id = episode_id or uuid.uuid4().hex
         self.open[episode_id] = Episode(episode_id, training_enabled, self.observation_size)
@@ -214,15 +221,22 @@ class EpisodeBook:
         self.untaken -= sum(fragment.steps for fragment in fragments)
         return fragments
 
-    def latest_transcripts(self, last: int) -> list[Transcript]:
-        """Of the `last` episodes, oldest first; open ones come at the end."""
+    def latest(self, last: int) -> list[Episode]:
+        """The `last` episodes, oldest first; open ones come at the end."""
         latest = [*self.transcripts, *(e for e in self.open.values() if e.actions)]
-        return [episode.transcript() for episode in latest[-last:]] if last else []
+        return latest[-last:] if last else []
+
+    def latest_transcripts(self, last: int) -> list[Transcript]:
+        return [episode.transcript() for episode in self.latest(last)]
 
     def transcript(self, episode_id: str) -> Transcript:
+        return self.remembered(episode_id).transcript()
+
+    def remembered(self, episode_id: str) -> Episode:
+        """An episode that is open, or one of the latest that have ended."""
         for episode in (*self.open.values(), *self.transcripts):
             if episode.id == episode_id:
-                return episode.transcript()
+                return episode
         raise EpisodeNotFound(
             f"no transcript of episode {episode_id!r}: the server keeps the latest "
             f"{TRANSCRIPTS_KEPT}"
@@ -275,6 +289,9 @@ class EpisodeBook:
             self._to_take.pop(episode.id, None)
             return
         self.transcripts.append(episode)
+        held = sum(kept.bytes for kept in self.transcripts)
+        while held > TRANSCRIPT_BYTES and len(self.transcripts) > 1:
+            held -= self.transcripts.popleft().bytes
         if episode.training_enabled:
             self.episodes += 1
             self.returns.append(episode.total)

@@ -39,6 +39,7 @@ from serving.protocol import (
 from serving.server.calls import PolicyServer
 from serving.server.description import describe
 from serving.server.pacing import Caller
+from serving.server.transcripts import many_transcripts, one_transcript
 from serving.web.answers import (
     decode,
     encode,
@@ -71,12 +72,11 @@ class Views:
         if not (last.isdecimal() and len(last) < 10):
             error = InvalidMessage(f"last is {last[:20]!r}: expected how many episodes to show")
             return refusal(error, "episodes")
-        transcripts = self.book.latest_transcripts(int(last))
-        return json_answer(Transcripts(transcripts, list(self.book.rejected)))
+        return many_transcripts(self.book.latest(int(last)), self.book.rejected)
 
     async def get_episode(self, request: Request) -> Response:
         try:
-            return json_answer(self.book.transcript(request.path_params["episode_id"]))
+            return one_transcript(self.book.remembered(request.path_params["episode_id"]))
         except PolicyServerError as error:
             return refusal(error, "episodes")
 
