@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -217,3 +218,41 @@ def policy_servers(nothing_left_behind) -> Iterator[Callable[..., RunningServer]
 def a_policy_server(policy_servers) -> RunningServer:
     """A fresh policy server of CartPole's sizes; it may be stopped and killed."""
     return policy_servers()
+
+
+# -- Jupyter -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def a_jupyter_server(a_free_port, tmp_path):
+    """A real Jupyter server with nothing but jupyter-server-proxy; yields its address."""
+    command = [sys.executable, "-m", "jupyter", "server", "--no-browser", "--allow-root"]
+    options = [f"--ServerApp.port={a_free_port}", "--ServerApp.port_retries=0"]
+    options += ["--IdentityProvider.token=", "--ServerApp.base_url=/user/ada/"]
+    options += ["--ServerApp.allow_remote_access=True"]  # under any name, as behind a hub
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    with open(tmp_path / "jupyter.log", "w") as log:
+        server = subprocess.Popen(
+            [*command, *options],
+            cwd=tmp_path,
+            env={**os.environ, **{name: str(tmp_path / name) for name in folders}},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        address = f"http://localhost:{a_free_port}/user/ada"
+        deadline = time.monotonic() + 180
+        while not is_up(f"{address}/api"):
+            assert time.monotonic() < deadline, (tmp_path / "jupyter.log").read_text()
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def is_up(address: str) -> bool:
+    try:
+        return httpx.get(address).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -10,6 +10,7 @@ jupyter-server-proxy gives it. In any other it looks for the icon of a command, 
 
 from __future__ import annotations
 
+import secrets
 import sys
 from pathlib import Path
 
@@ -18,9 +19,16 @@ ICONS = SERVING.parent / "images"
 
 
 def pong() -> dict:
-    """The Pong page, against the policy server of this machine."""
+    """The Pong page, against the policy server of this machine.
+
+    Browsers know it by Jupyter's name, which nobody here can know (a hub's, Binder's): Jupyter, which
+    has seen who asks, presents a token for them.
+    """
+    token = secrets.token_urlsafe(16)
     return {
         "command": [sys.executable, str(SERVING / "pong_web_server.py"), "--port={port}"],
+        "environment": {"PONG_WEB_SERVER_TOKEN": token},
+        "request_headers_override": {"Authorization": f"Bearer {token}"},
         "timeout": 20,
         "launcher_entry": {
             "title": "Pong",
