@@ -316,6 +316,17 @@ class Curve(msgspec.Struct):
     points: list[tuple[int, float]]
 
 
+# The calls of the table above: what is sent, and what may be answered.
+CALLS: dict[str, tuple[type[Message], tuple[type, ...]]] = {
+    "start_episode": (StartEpisode, (EpisodeStarted,)),
+    "get_action": (GetAction, (Action, Waiting)),
+    "log_action": (LogAction, (Recorded, Waiting)),
+    "log_steps": (LogSteps, (Recorded, Waiting)),
+    "log_returns": (LogReturns, (Recorded,)),
+    "end_episode": (EndEpisode, (Recorded, Waiting)),
+}
+
+
 def check_number(value: float, name: str) -> None:
     """Raises InvalidMessage unless `value` is finite and within ±LARGEST_NUMBER."""
     # One comparison catches NaN and infinity as well.

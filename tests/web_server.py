@@ -37,7 +37,7 @@ class WebServer:
         self.says("play Pong at")
         self.address = self.lines[0].split()[-1]
 
-    def says(self, words: str, seconds: float = 20.0) -> str:
+    def says(self, words: str, seconds: float = 60.0) -> str:
         """The first line with these words, once it has been printed."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -25,25 +25,23 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serving.command_line import StartError, listen
+from serving.policy import PolicySnapshot
 from serving.pong.court import COURT_FILE
 from serving.pong.env import ACTION_SIZE, OBSERVATION_SIZE
 from serving.protocol import (
+    CALLS,
     Curve,
-    EndEpisode,
-    GetAction,
     InvalidMessage,
-    LogSteps,
-    Message,
     MessageTooLarge,
     Refusal,
     ServerUnreachable,
-    StartEpisode,
     Status,
     Unauthorized,
 )
 from serving.token_file import read_token
 from serving.web.access import access_for
 from serving.web.answers import decode, encode, json_answer, read_body, refusal
+from serving.web.description import describe
 from serving.web.guard import Guard
 from serving.web.http_server import HttpServer, runner
 from serving.web.peers import is_loopback
@@ -55,13 +53,8 @@ LOOK_EVERY = 1.0  # seconds
 TIMEOUT = 5.0  # seconds until a silent policy server counts as unreachable
 MOST_CONNECTIONS = 100  # to the policy server
 
-# All that a page may say to the policy server, and how it must look.
-RELAYED: dict[str, type[Message]] = {
-    "start_episode": StartEpisode,
-    "get_action": GetAction,
-    "log_steps": LogSteps,
-    "end_episode": EndEpisode,
-}
+# All that a page may say to the policy server.
+RELAYED = ("start_episode", "get_action", "log_steps", "end_episode")
 ASKS_POLICY_SERVER = {"live", "policy", *RELAYED}
 
 HOW_TO_START = (
@@ -91,6 +84,14 @@ class Live(msgspec.Struct):
     problem: str | None
     status: Status | None
     curve: list[tuple[int, float]]
+
+
+DESCRIPTION = describe(
+    "Pong web server",
+    "Serves the Pong page, and relays what it says to a policy server.",
+    RELAYED,
+    {"live": Live, "policy": PolicySnapshot, "court.json": dict},
+)
 
 
 class PolicyServerLink:
@@ -197,7 +198,7 @@ class Pages:
 
     def __init__(self, link: PolicyServerLink):
         self.link = link
-        self._decoders = {name: msgspec.json.Decoder(type_) for name, type_ in RELAYED.items()}
+        self._decoders = {name: msgspec.json.Decoder(CALLS[name][0]) for name in RELAYED}
 
     async def live(self, request: Request) -> Response:
         link = self.link
@@ -229,6 +230,9 @@ class Pages:
             return refusal(error, name)
         return Response(answer, status, media_type="application/json")
 
+    async def openapi(self, request: Request) -> Response:
+        return json_answer(DESCRIPTION)
+
     async def court(self, request: Request) -> Response:
         return FileResponse(COURT_FILE, media_type="application/json")
 
@@ -236,7 +240,7 @@ class Pages:
         path = request.scope["path"]
         answer = Refusal(
             f"{request.method} {path} is not possible: a page may post {', '.join(RELAYED)}, "
-            "and get live, policy and court.json",
+            "and get live, policy, court.json and openapi.json",
             path.strip("/"),
         )
         return json_answer(answer, error.status_code)
@@ -257,6 +261,7 @@ def make_app(link: PolicyServerLink, token: str | None = None, hosts: Iterable[s
             Route("/live", pages.live),
             Route("/policy", pages.policy),
             Route("/court.json", pages.court),
+            Route("/openapi.json", pages.openapi),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         exception_handlers={404: pages.refuse, 405: pages.refuse},

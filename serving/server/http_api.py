@@ -16,28 +16,19 @@ from starlette.routing import Route
 
 from serving.policy import PolicySnapshot
 from serving.protocol import (
+    CALLS,
     LARGEST_BODY,
-    Action,
     Curve,
     Disconnected,
-    EndEpisode,
-    EpisodeStarted,
-    GetAction,
     InvalidMessage,
-    LogAction,
-    LogReturns,
-    LogSteps,
     PolicyServerError,
-    Recorded,
     Refusal,
-    StartEpisode,
     Status,
     Transcript,
     Transcripts,
     Waiting,
 )
 from serving.server.calls import PolicyServer
-from serving.server.description import describe
 from serving.server.pacing import Caller
 from serving.server.transcripts import many_transcripts, one_transcript
 from serving.web.answers import (
@@ -47,6 +38,7 @@ from serving.web.answers import (
     read_body,
     refusal,
 )
+from serving.web.description import describe
 from serving.web.guard import Guard
 
 
@@ -122,14 +114,6 @@ def make_app(
     server: PolicyServer, token: str | None = None, hosts: Iterable[str] = (), lifespan=None
 ):
     """The ASGI application: POST calls, GET views, and the description of both."""
-    calls = {
-        "get_action": (server.get_action, GetAction, (Action, Waiting)),
-        "start_episode": (server.start_episode, StartEpisode, (EpisodeStarted,)),
-        "end_episode": (server.end_episode, EndEpisode, (Recorded, Waiting)),
-        "log_steps": (server.log_steps, LogSteps, (Recorded, Waiting)),
-        "log_action": (server.log_action, LogAction, (Recorded, Waiting)),
-        "log_returns": (server.log_returns, LogReturns, (Recorded,)),
-    }
     look = Views(server)
     views = {
         "status": (look.get_status, Status),
@@ -138,7 +122,14 @@ def make_app(
         "episodes": (look.get_episodes, Transcripts),
         "episodes/{episode_id}": (look.get_episode, Transcript),
     }
-    description = encode(describe(calls, views))
+    description = encode(
+        describe(
+            "Policy server",
+            "Acts on observations and learns from the episodes it serves.",
+            CALLS,
+            {name: seen for name, (_, seen) in views.items()},
+        )
+    )
 
     async def openapi(request: Request) -> Response:
         return Response(description, media_type="application/json")
@@ -150,8 +141,8 @@ def make_app(
         )
 
     routes = [
-        Route(f"/{name}", Call(server, name, handle, message), methods=["POST"])
-        for name, (handle, message, _) in calls.items()
+        Route(f"/{name}", Call(server, name, getattr(server, name), message), methods=["POST"])
+        for name, (message, _) in CALLS.items()
     ]
     # An episode's id may hold a slash, and its whole rest of the path is the id then.
     routes += [
@@ -161,7 +152,7 @@ def make_app(
     routes += [Route("/openapi.json", openapi), Route("/", welcome)]
 
     async def refuse(request: Request, error) -> Response:
-        names = ", ".join(f"/{name}" for name in (*calls, *views))
+        names = ", ".join(f"/{name}" for name in (*CALLS, *views))
         said = {
             404: f"nothing at {request.url.path}; there are {names}",
             405: f"{request.method} {request.url.path} is not possible; see /openapi.json",

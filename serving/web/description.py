@@ -1,18 +1,29 @@
-"""The policy server's OpenAPI description: its protocol for machines."""
+"""OpenAPI descriptions: what a server can be asked for, for machines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from serving.protocol import Refusal, Waiting
+from serving.protocol import CALLS, Refusal, Waiting
+
+REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 429, 431, 503)
 
 
-def describe(calls: dict, views: dict) -> dict:
-    """The OpenAPI 3.1 description, made from the same table and types that serve."""
-    types = [Refusal]
-    for _, message, answers in calls.values():
+def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type]) -> dict:
+    """The OpenAPI 3.1 description of a server, made from the types that it decodes and encodes.
+
+    calls
+        which of the protocol's
+    views
+        for each path that can be looked at, what is seen there
+    """
+    calls = {name: CALLS[name] for name in calls}
+    types: list = [Refusal]
+    for message, answers in calls.values():
         types += [message, *answers]
-    types += [answer for _, answer in views.values()]
+    types += views.values()
     types = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
@@ -23,9 +34,9 @@ def describe(calls: dict, views: dict) -> dict:
         return {"content": {"application/json": {"schema": schema}}}
 
     refused = {"description": "Refused; nothing was recorded.", **content(of[Refusal])}
-    refusals = {str(status): refused for status in (400, 401, 404, 409, 413, 429, 503)}
+    refusals = {str(status): refused for status in REFUSALS}
     paths = {}
-    for name, (_, message, answers) in calls.items():
+    for name, (message, answers) in calls.items():
         responses = {
             "202" if answer is Waiting else "200": {
                 "description": (answer.__doc__ or answer.__name__).split("\n\n")[0],
@@ -41,7 +52,7 @@ def describe(calls: dict, views: dict) -> dict:
                 "responses": responses | refusals,
             }
         }
-    for name, (_, answer) in views.items():
+    for name, answer in views.items():
         parameters = []
         if "{" in name:
             parameters = [
@@ -52,24 +63,18 @@ def describe(calls: dict, views: dict) -> dict:
         summary = (answer.__doc__ or name).split("\n\n")[0]
         paths[f"/{name}"] = {
             "get": {
-                "operationId": name.split("/")[0] + ("_one" if "{" in name else ""),
+                "operationId": name.split("/")[0].split(".")[0] + ("_one" if "{" in name else ""),
                 "summary": summary,
                 "parameters": parameters,
                 "responses": {
                     "200": {"description": summary, **content(of[answer])},
-                    "400": refused,
-                    "401": refused,
-                    "404": refused,
-                },
+                }
+                | refusals,
             }
         }
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "Policy server",
-            "version": "1.0.0",
-            "description": "Acts on observations and learns from the episodes it serves.",
-        },
+        "info": {"title": title, "version": "1.0.0", "description": about},
         "paths": paths,
         "components": {"schemas": components},
     }
