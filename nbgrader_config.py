@@ -26,7 +26,10 @@ c.CourseDirectory.release_directory = "lessons"
 # What Jupyter leaves behind is no part of an assignment.
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.checkpoints", "*.logs"]
 
-# Classes are named by strings, here and below: nbgrader's page shows this configuration as JSON.
+# Its front page would show this configuration, and warns each time that part of Jupyter's own cannot be.
+c.FormgradeExtension.debug = False
+
+# Classes are named by strings, here and below: Jupyter's server reads this file, too, and needs none.
 c.GenerateAssignment.preprocessors = [
     "nbgrader.preprocessors.IncludeHeaderFooter",
     "nbgrader.preprocessors.LockCells",
@@ -77,7 +80,7 @@ c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "tools.feedback.HideTests",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
-    "tools.feedback.WrapLines",
 ]
+c.HTMLExporter.preprocessors = ["tools.feedback.WrapLines"]  # the formgrader's pages, too
 
 c.ExportApp.plugin_class = "tools.grades.GradesTable"

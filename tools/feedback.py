@@ -4,9 +4,10 @@ import re
 
 from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
+from nbformat.v4 import new_markdown_cell
 from nbgrader import utils
 from nbgrader.preprocessors import ClearHiddenTests
-from traitlets import Bool, List
+from traitlets import List
 
 from serving.examiner.submission import REASON
 
@@ -48,12 +49,11 @@ class HideTests(ClearHiddenTests):
 
 
 class WrapLines(Preprocessor):
-    """Adds to the page's style sheet: long lines go on below. After `CSSHTMLHeaderPreprocessor`."""
-
-    enabled = Bool(True).tag(config=True)  # nbconvert's own are asked for one by one
+    """Long lines go on below, and pictures fit. A first cell says so, as the page's style sheet is
+    made after all preprocessors have run."""
 
     def preprocess(self, nb, resources):
-        resources["inlining"]["css"].append(WRAPPED)
+        nb.cells.insert(0, new_markdown_cell(f"<style>{WRAPPED}</style>"))
         return nb, resources
 
 
