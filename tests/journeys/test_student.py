@@ -1,0 +1,145 @@
+"""A student's first hour: the start page, lesson 1, the Pong page. Keyboard, mouse and screen only."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from lab_page import JupyterLab
+from playwright.sync_api import expect
+from walk import Lesson, Walk
+
+pytestmark = pytest.mark.timeout(900)
+
+FIRST = Lesson(
+    "01-serve-and-learn",
+    mistakes={
+        "run_one_episode": """def run_one_episode(env, training_enabled=True):
+    observation, info = env.reset()
+    episode_id = client.start_episode(training_enabled=training_enabled)
+    total, terminated, truncated = 0.0, False, False
+    while not (terminated or truncated):
+        action = client.get_action(episode_id, observation)
+        observation, reward, terminated, truncated, info = env.step(action)
+        total += reward
+    client.end_episode(episode_id, observation, truncated=truncated)
+    return total
+""",  # the rewards are never told
+        "solved": """def solved(returns):
+    return sum(returns[-20:]) / 20 > 195
+""",  # at least 195, says the lesson
+    },
+)
+PONG = "python serving/simple_policy_server.py --observation-size=8 --action-size=3 --run=DQN --checkpoint-file=pong"
+
+
+@pytest.fixture(scope="module")
+def a_lab(open_lab) -> JupyterLab:
+    lab = open_lab()
+    lab.open()
+    return lab
+
+
+def words(said: str) -> str:
+    """On one line, however it was wrapped."""
+    return " ".join(said.replace("\\\n", " ").split())
+
+
+def steps_of_server(lab: JupyterLab) -> int:
+    return json.loads(lab.running.run("curl", "-s", "http://localhost:8900/status"))["env_steps"]
+
+
+def greedy_mean(said: str) -> float:
+    return float(re.search(r"greedy[^\n]*: ([\d.]+)", said)[1])
+
+
+def test_make_lab_opens_where_one_starts(a_lab):
+    """Is there a page that leads to the lessons, and nothing that only instructors need?"""
+    assert FIRST.title in a_lab.front.locator("table a").all_inner_texts()
+    a_lab.photograph("start")
+    files = set(a_lab.files())
+    assert {"lessons", "START.md"} <= files
+    assert not {"solutions", "tests", "nbgrader_config.py"} & files
+    assert "Nbgrader" not in a_lab.menus()
+    a_lab.menu("File", "New Launcher")
+    for tile in ("Pong", "TensorBoard"):
+        icon = a_lab.page.locator(f".jp-LauncherCard[title^='{tile}'] img")
+        assert icon.evaluate("async icon => { await icon.decode(); return icon.naturalWidth; }") > 0
+    a_lab.photograph("launcher")
+    a_lab.tab("START.md")
+
+
+def test_lesson_one_from_stub_to_validate(a_lab):
+    """Can it be done, by somebody who makes mistakes, and does it say what helps at each station?"""
+    walk = Walk(a_lab, FIRST)
+    assert "replace this line with your own code" in words(walk.run_stubs())
+    assert FIRST.command in words(walk.notebook.said)  # how to start a server
+    a_lab.photograph("01-stubs")
+    said = words(walk.notebook.validate())
+    assert "Success" not in said and "replace this line with your own code" in said
+    a_lab.photograph("01-stubs-validated")
+
+    terminal = walk.start_server()
+    mistakes = walk.answer(until="curve.live(")
+    assert "✗" in mistakes["run_one_episode"] and "reward" in mistakes["run_one_episode"]
+    assert "✗" in mistakes["solved"] and "195" in mistakes["solved"]
+    assert walk.notebook.pictures(FIRST.find("curve.live(")) == 1
+    a_lab.photograph("01-curve")
+    walk.answer(after="curve.live(")
+    greedy = FIRST.find("20 greedy episodes")
+    assert greedy_mean(walk.said[greedy]) >= 190
+
+    # "Stop it, start it again": nothing is forgotten.
+    terminal.interrupt("stopped")
+    terminal.type(FIRST.command, "http://localhost:8900")
+    a_lab.photograph("01-terminal")
+    a_lab.tab(f"{FIRST.name}.ipynb")
+    assert greedy_mean(walk.run(greedy)) >= 190
+
+    steps = steps_of_server(a_lab)
+    said = walk.notebook.validate()
+    a_lab.photograph("01-validated")
+    assert "Success" in said
+    assert steps_of_server(a_lab) == steps
+    walk.notebook.save()
+    saved = a_lab.running.kit / "lessons" / FIRST.name / f"{FIRST.name}.ipynb"
+    a_lab.until(lambda: "total += reward" in saved.read_text(), 60, "the saved answer")
+    terminal.interrupt("stopped")
+
+
+def test_nothing_of_grading_is_in_kernels_and_terminals(a_lab):
+    """Have they the environment `make lab` was started with, also after *Validate*?"""
+    ours = set(a_lab.running.environment)
+    shells = {"COLUMNS", "LINES", "PYXTERM_DIMENSIONS", "SHELL", "SHLVL", "OLDPWD", "PWD", "_"}
+    kernels = {"CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "GIT_PAGER", "PAGER", "MPLBACKEND"}
+    terminal = a_lab.terminal()
+    said = terminal.type("env | cut -d= -f1 | sort; echo en''d", "\nend")
+    in_terminal = set(re.findall(r"^(\w+)\r?$", said, re.M)) - {"end"}
+    a_lab.tab("START.md")
+    second = Lesson("02-pong")
+    notebook = a_lab.follow(second.title)
+    number = second.code()[0]
+    notebook.replace(number, "import os\nprint(*os.environ, sep='\\n')")
+    in_kernel = set(notebook.run(number).split())
+    assert "PATH" in in_terminal and "PATH" in in_kernel
+    for name in (in_terminal | in_kernel) - ours - shells - kernels:
+        assert name.startswith(("JUPYTER_", "JPY_", "PYDEVD_")), name
+
+
+def test_the_pong_tile_opens_a_game_with_the_policy(a_lab):
+    """Does a click in the Launcher open the page, through Jupyter's proxy, and is it played?"""
+    terminal = a_lab.terminal()
+    terminal.type(PONG, "http://localhost:8900")
+    a_lab.menu("File", "New Launcher")
+    with a_lab.page.expect_popup() as opened:
+        a_lab.page.locator(".jp-LauncherCard[title^='Pong']:visible").click()
+    page = opened.value
+    page.wait_for_selector("#level option", state="attached", timeout=60_000)
+    page.click("[data-mode=demo]")
+    page.click("#overlay-button")
+    expect(page.locator("#decisions tr").nth(20)).to_be_attached(timeout=60_000)
+    a_lab.photograph("pong", page)
+    assert page.url.endswith("/pong/")
+    page.close()
+    terminal.interrupt("stopped")

@@ -1,0 +1,119 @@
+"""The lessons as a student goes through them: what they are asked to type, and what they type."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from kit import ROOT
+from lab_page import JupyterLab, Notebook, Terminal
+
+
+@dataclass
+class Lesson:
+    """A lesson's cells, from its notebook, and the answers, from the instructor's.
+
+    mistakes
+        grade_id of an exercise -> an answer as it is typed by somebody who has not yet understood
+    """
+
+    name: str
+    mistakes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.cells = _cells("lessons", self.name)
+        self.answers = {
+            _grade_id(cell): re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", _source(cell))
+            for cell in _cells("solutions", self.name)
+            if cell["metadata"].get("nbgrader", {}).get("solution")
+        }
+
+    @property
+    def title(self) -> str:
+        return re.search(r"^# \d · (.*)$", _source(self.cells[0]), re.M)[1]
+
+    @property
+    def command(self) -> str:
+        """The command that starts the lesson's own policy server, as its text has it."""
+        prose = "\n".join(_source(cell) for cell in self.cells if cell["cell_type"] == "markdown")
+        command = re.search(
+            r"^python serving/simple_policy_server\.py (?:.*\\\n)*.*$", prose, re.M
+        )[0]
+        return re.sub(r"\s*\\\n\s*", " ", command)
+
+    def code(self) -> list[int]:
+        """Numbers of the cells that a student runs: all with code, but for the graded ones."""
+        return [
+            number
+            for number, cell in enumerate(self.cells)
+            if cell["cell_type"] == "code" and not cell["metadata"].get("nbgrader", {}).get("grade")
+        ]
+
+    def find(self, words: str) -> int:
+        """The number of the first code cell with these words."""
+        return next(number for number in self.code() if words in _source(self.cells[number]))
+
+    def exercise(self, number: int) -> str | None:
+        """The exercise's name, if this cell is to be answered."""
+        metadata = self.cells[number]["metadata"].get("nbgrader", {})
+        return metadata["grade_id"] if metadata.get("solution") else None
+
+
+class Walk:
+    """A student on the way through a lesson."""
+
+    def __init__(self, lab: JupyterLab, lesson: Lesson):
+        self.lab, self.lesson = lab, lesson
+        self.notebook: Notebook = lab.follow(lesson.title)
+        self.said: dict[int, str] = {}  # by each cell that was run, the latest
+
+    def run(self, number: int) -> str:
+        self.said[number] = self.notebook.run(number)
+        return self.said[number]
+
+    def run_stubs(self) -> str:
+        """*Run All Cells*, before anything was answered; returns what the cell says it stops at."""
+        self.lab.menu("Run", "Run All Cells")
+        return self.notebook.error()
+
+    def start_server(self) -> Terminal:
+        """Types the lesson's command in a terminal."""
+        terminal = self.lab.terminal()
+        terminal.type(self.lesson.command, "http://localhost:8900")
+        self.lab.tab(f"{self.lesson.name}.ipynb")
+        return terminal
+
+    def answer(self, after: str | None = None, until: str | None = None) -> dict[str, str]:
+        """Runs cell after cell, from behind the one with the words `after` up to the one with
+        `until`, and answers the exercises on the way: the mistake first, then the right answer.
+        Returns, by exercise, what the cell after each mistake has said."""
+        found = {}
+        code = self.lesson.code()
+        first = self.lesson.find(after) + 1 if after else 0
+        last = self.lesson.find(until) if until else code[-1]
+        for number, following in zip(code, [*code[1:], None]):
+            if not first <= number <= last:
+                continue
+            if exercise := self.lesson.exercise(number):
+                if mistake := self.lesson.mistakes.get(exercise):
+                    self.notebook.replace(number, mistake)
+                    found[exercise] = self.run(number) + self.run(following)
+                    self.lab.photograph(f"{self.lesson.name}-mistake-{exercise}")
+                self.notebook.replace(number, self.lesson.answers[exercise])
+            said = self.run(number)
+            assert "✗" not in said, f"a right answer is found fault with: {said}"
+            assert "Error" not in said, f"cell {number} fails: {said}"
+        return found
+
+
+def _cells(folder: str, name: str) -> list[dict]:
+    return json.loads((ROOT / folder / name / f"{name}.ipynb").read_text())["cells"]
+
+
+def _source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def _grade_id(cell: dict) -> str:
+    return cell["metadata"]["nbgrader"]["grade_id"]
