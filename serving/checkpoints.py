@@ -17,6 +17,7 @@ python -m serving.checkpoints convert NAME      takes over a checkpoint of forma
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +35,8 @@ from serving.link import Counters
 from serving.policy import Policy
 
 FORMAT = 2
+# What a machine says that is out of memory or file descriptors, and not of the file it is asked for.
+IN_NEED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 KEPT = 2
 POLICY, LEARNER = "policy.msgpack", "learner.npz"  # files of a checkpoint
 
@@ -91,12 +94,15 @@ def lock(checkpoint_file: str | Path, patience: float = 10.0) -> int:
 
 
 def newest(checkpoint_file: str | Path) -> str | None:
-    """The folder the pointer names; None if there is no pointer yet."""
+    """The folder the pointer names; None if there is no pointer yet. An OSError says that the
+    machine cannot tell now."""
     try:
         name = Path(checkpoint_file).read_text().strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
+        if getattr(error, "errno", None) in IN_NEED:
+            raise
         raise CheckpointError(
             f"{checkpoint_file}: cannot be read as a checkpoint file: {error}"
         ) from None

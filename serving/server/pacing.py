@@ -122,6 +122,8 @@ class Pacing:
             return f"the learner to start ({learner.why})"
         if not self.has_room():
             return f"the learner to take over {learner.steps_kept} steps"
+        if learner.why:
+            return f"the learner ({learner.why})"
         return (
             f"the learner to catch up: it is {learner.steps_waiting} steps behind, "
             f"at {learner.updates_per_second:.0f} updates/s"

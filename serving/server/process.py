@@ -16,7 +16,9 @@ import signal
 import socket
 import sys
 import tempfile
+import traceback
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from serving.link import Configure
 from serving.logs import EpisodeLog, LogError
 from serving.policy import untrained
 from serving.server.calls import PolicyServer
+from serving.server.console import Console
 from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
 from serving.server.http_api import make_app
@@ -42,13 +45,17 @@ def run(options: argparse.Namespace) -> int:
     """Serves as the options of `simple_policy_server.py` say; the exit code."""
     # Until the server has its own handlers: an end that cleans up behind itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
     try:
-        return serve(options)
+        return serve(options, console)
     except (StartError, CheckpointError, LogError) as error:
+        console.flush()
         print(f"simple_policy_server: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        console.flush()
 
 
 def check(options: argparse.Namespace) -> None:
@@ -71,9 +78,9 @@ def line(server: PolicyServer) -> str:
     """One iteration, for people."""
     status = server.status()
     mean = "   -  " if status.mean_return is None else f"{status.mean_return:6.1f}"
-    state = (
-        "" if status.state == "learning" else f"  [{status.state}{status.why and ': '}{status.why}]"
-    )
+    state = f"  [{status.state}{status.why and ': '}{status.why}]"
+    if status.state == "learning" and not status.why:
+        state = ""
     if status.run == "DQN":
         its_own = f"exploration {status.exploration:.2f}"
     else:
@@ -88,15 +95,7 @@ def line(server: PolicyServer) -> str:
     )
 
 
-def say(text: str) -> None:
-    """Prints; a terminal that was closed meanwhile is no reason to fail."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        sys.stdout = open(os.devnull, "w")
-
-
-async def report(server: PolicyServer) -> None:
+async def report(server: PolicyServer, say: Callable[[str], None]) -> None:
     """Prints a line per iteration, as long as there is something new to say."""
     said, warned = None, False
     before = server.status().unlearnable_steps  # of a checkpoint: said when they came
@@ -109,7 +108,10 @@ async def report(server: PolicyServer) -> None:
                 "its own policy chose. --run=DQN learns from everybody's."
             )
             warned = True
-        news = (status.env_steps, status.updates, status.state, status.learner_restarts)
+        news = (
+            status.env_steps, status.updates, status.state, status.learner_restarts,
+            bool(status.why),
+        )  # fmt: skip
         if news != said:
             say(line(server))
             said = news
@@ -123,7 +125,7 @@ def write_down(episode: Episode, log: EpisodeLog) -> None:
               truncated=episode.ending != "terminated")  # fmt: skip
 
 
-async def watch(log: EpisodeLog) -> None:
+async def watch(log: EpisodeLog, say: Callable[[str], None]) -> None:
     """Says it once if served episodes cannot be written any more."""
     while not (log.error or log.dropped):
         await asyncio.sleep(1.0)
@@ -137,7 +139,7 @@ async def tidy(book: EpisodeBook) -> None:
         book.end_abandoned()
 
 
-def serve(options: argparse.Namespace) -> int:
+def serve(options: argparse.Namespace, console: Console) -> int:
     """Serves until Ctrl-C, SIGTERM, or until learning has become impossible; the exit code."""
     check(options)
     settings, access = settings_from(options), access_for(options)
@@ -191,9 +193,12 @@ def serve(options: argparse.Namespace) -> int:
         learner.start()
         server = PolicyServer(book, learner, settings.seed)
         keeps = scratch is None and not options.no_learner
+        version = policy.version if restore else None
         with access.left_for_own_programs(listener.getsockname()[1]), runner() as loop:
-            greet(options, access, listener, policy.version if restore else None, log_dir, keeps)
-            return loop.run(_serve(options, access, server, listener, episode_log, keeps))
+            greet(options, access, listener, version, log_dir, keeps, console.say)
+            return loop.run(
+                _serve(options, access, server, listener, episode_log, keeps, console.say)
+            )
     finally:
         listener.close()
         if episode_log:
@@ -202,7 +207,9 @@ def serve(options: argparse.Namespace) -> int:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def greet(options, access: Access, listener, restored_version, log_dir: str, keeps: bool) -> None:
+def greet(
+    options, access: Access, listener, restored_version, log_dir: str, keeps: bool, say
+) -> None:
     host, port = listener.getsockname()[:2]
     host = options.host if is_loopback(options.host) else host
     host = f"[{host}]" if ":" in host else host
@@ -233,6 +240,7 @@ async def _serve(
     listener: socket.socket,
     episode_log: EpisodeLog | None,
     keeps: bool,
+    say: Callable[[str], None],
 ) -> int:
     book, learner = server.book, server.learner
     app = make_app(server, access.token, access.hosts)
@@ -250,18 +258,25 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(name, stop)
     if options.stop_with_stdin:
         asyncio.get_running_loop().add_reader(sys.stdin, _on_input, stop)
-    background = [asyncio.create_task(learner.run()), asyncio.create_task(tidy(book))]
+    background = {
+        asyncio.create_task(learner.run(), name="supervising the learner"),
+        asyncio.create_task(tidy(book), name="closing abandoned episodes"),
+    }
     if episode_log:
-        background.append(asyncio.create_task(watch(episode_log)))
+        background.add(asyncio.create_task(watch(episode_log, say), name="watching the log"))
     if not options.quiet:
-        background.append(asyncio.create_task(report(server)))
-    serving = asyncio.create_task(http_server.serve(sockets=[listener]))
+        background.add(asyncio.create_task(report(server, say), name="reporting"))
+    serving = asyncio.create_task(http_server.serve(sockets=[listener]), name="serving")
+    failed = None
     try:
         while not serving.done():
-            await asyncio.wait([serving], timeout=0.2)
-            if learner.fatal:
+            await asyncio.wait([serving, *background], timeout=0.2, return_when="FIRST_COMPLETED")
+            failed = failed or first_failure(background)
+            if learner.fatal or failed:
                 http_server.should_exit = True
+            background = {task for task in background if not task.done()}
     finally:
+        http_server.should_exit = True
         if keeps:
             if not options.quiet:
                 say("stopping: the learner saves ... (Ctrl-C again does not wait for it)")
@@ -269,9 +284,29 @@ async def _serve(
         learner.kill()
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-    if learner.fatal:
-        raise StartError(learner.fatal)
+        await asyncio.gather(serving, *background, return_exceptions=True)
+    failed = failed or first_failure({serving, *background})
+    return say_farewell(options, learner, keeps, failed, say)
+
+
+def first_failure(tasks: set[asyncio.Task]) -> str | None:
+    """What went wrong in one of the tasks, in a sentence and with its traceback; None if nothing."""
+    for task in tasks:
+        if task.done() and not task.cancelled() and task.exception():
+            trace = "".join(traceback.format_exception(task.exception()))
+            return f"{trace}{task.get_name()} failed: {task.exception()!r}; this is a bug of ours"
+    return None
+
+
+def say_farewell(options, learner: LearnerSupervisor, keeps: bool, failed: str | None, say) -> int:
+    """The exit code: 0 if everything went well, and everything is saved."""
+    lost = learner.unsaved_steps if keeps else 0
+    loss = f"{lost:,} steps were not saved" if lost else ""
+    if failed or learner.fatal:
+        reason = failed or learner.fatal
+        raise StartError(f"{reason}; {loss}" if loss else reason)
+    if loss:
+        raise StartError(f"{loss}: {learner.why or 'the learner was not given the time'}")
     if not options.quiet:
         say("stopped")
     return 0

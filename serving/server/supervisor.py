@@ -1,5 +1,9 @@
 """The learner as the policy server sees it: starts it, feeds it, starts it again.
 
+A learner may die, hang, or find no room on the machine to be started in. None of that is a reason
+to lose a step or to stop acting, and all of it is said in `why`. Times are monotonic: what the clock
+says does not matter.
+
 Experience is numbered and kept until a checkpoint holds it, so a learner that dies loses none:
 its successor starts from the checkpoint and is sent what comes after.
 """
@@ -34,10 +38,12 @@ from serving.policy import Policy
 from serving.server.episodes import EpisodeBook
 
 FEED_INTERVAL = 0.01  # seconds
-SILENCE_TOLERATED = 60.0  # seconds without a word from the learner before nobody waits for it
+SILENCE_SAID = 10.0  # seconds without a word from the learner before people are told
+SILENCE_TOLERATED = 60.0  # seconds before nobody waits for it any more
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
 FAILURES_TOLERATED = 4  # in a row, without a checkpoint in between
 SECONDS_TO_PROVE = 60.0  # a learner that has lived so long is well even if it had nothing to learn
+LONGEST_PAUSE = 8.0  # seconds between two attempts to start a learner
 SECONDS_TO_STOP = 90.0  # a learner that is just starting has to be up before it can save
 
 
@@ -57,7 +63,7 @@ class LearnerSupervisor:
         self.policy = policy
         self.allowed = allowed
         self._phase = "starting"  # starting | serving | restarting | failed
-        self.why = "starting the learner process"
+        self._why = "starting the learner process"
         self.fatal: str | None = None  # set when starting again would not help
         self.counters = Counters(
             env_steps=book.env_steps, logged_steps=book.logged_steps, episodes=book.episodes
@@ -80,12 +86,23 @@ class LearnerSupervisor:
         self._process: subprocess.Popen | None = None
         self._socket = None
         self._is_well = False  # the present process
+        self._is_hung = False
         self._started = 0.0
         self._stopping = False
         self._stop_by = 0.0
+        self._stop_asked = asyncio.Event()
+        self._is_over = False  # whether `run` has ended
         self._cpu = (time.monotonic(), 0.0)
 
     # -- for the players ----------------------------------------------------------------------
+
+    @property
+    def why(self) -> str:
+        """What keeps the learner from learning, in words; "" if nothing does."""
+        silent = time.monotonic() - self._last_heard
+        if self._phase == "serving" and silent > SILENCE_SAID:
+            return f"the learner has said nothing for {silent:.0f} s"
+        return self._why
 
     @property
     def slack(self) -> int:
@@ -112,6 +129,12 @@ class LearnerSupervisor:
         return max(0, complete - self.counters.env_steps) + self.owed
 
     @property
+    def unsaved_steps(self) -> int:
+        """Complete steps that are in no checkpoint yet."""
+        self._collect()
+        return self.steps_kept
+
+    @property
     def pid(self) -> int | None:
         return self._process.pid if self._process and self._process.poll() is None else None
 
@@ -129,25 +152,44 @@ class LearnerSupervisor:
 
     # -- for the server -----------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Starts the process; `run` does the talking. Its output goes to learner.log."""
-        ours, theirs = socket_pair()
+    def start(self) -> bool:
+        """Starts the process; `run` does the talking. Its output goes to learner.log. False if the
+        machine has no room for it now: `why` says so, and `run` tries again."""
+        try:
+            if self._process is not None:  # where the checkpoint now stands, there it goes on
+                self.configure.restore = checkpoints.newest(self.configure.checkpoint_file)
+            self._start()
+        except checkpoints.CheckpointError as error:
+            self.fatal = self._why = str(error)
+            return False
+        except OSError as error:
+            self._why = f"the learner cannot be started: {error.strerror or error}; trying again"
+            return False
+        self._last_heard = self._started = time.monotonic()
+        self._is_well = False
+        return True
+
+    def _start(self) -> None:
         Path(self.configure.log_dir).mkdir(parents=True, exist_ok=True)
-        with open(self.log_file, "ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.learner.process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno(), *self._inherit],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=Path(__file__).parents[2],
-                env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"},
-            )
-        theirs.close()
+        ours, theirs = socket_pair()
+        try:
+            with open(self.log_file, "ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "serving.learner.process", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno(), *self._inherit],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=Path(__file__).parents[2],
+                    env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"},
+                )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         ours.setblocking(False)
         self._socket = ours
-        self._is_well, self._started = False, time.monotonic()
-        self._last_heard = time.monotonic()
 
     @property
     def log_file(self) -> Path:
@@ -155,23 +197,48 @@ class LearnerSupervisor:
 
     async def run(self) -> None:
         """Talks to the learner, and to its successors, until `stop` has had its way."""
-        while True:
-            try:
-                await self._talk()
-            except (ConnectionError, OSError):
-                pass  # it died while we wrote: the reader has seen, or will see, the same
-            await self._bury()
-            if self._has_stopped():
-                return
-            if self.fatal or self._failures > FAILURES_TOLERATED:
+        try:
+            while await self._is_started():
+                try:
+                    await self._talk()
+                except OSError:
+                    pass  # it died while we wrote: the reader has seen, or will see, the same
+                await self._bury()
+                if self._has_stopped():
+                    return
+                if self.fatal or self._failures > FAILURES_TOLERATED:
+                    break
+                self._phase, self.restarts = "restarting", self.restarts + 1
+                self.on_change()
+                if self._failures > 1:
+                    await self._pause(2.0 ** (self._failures - 2))
+            if not self._has_stopped():
                 self._phase = "failed"
                 self.on_change()
-                return await self._keep_what_comes()
-            self._phase, self.restarts = "restarting", self.restarts + 1
+                await self._keep_what_comes()
+        finally:
+            self._is_over = True
+
+    async def _is_started(self) -> bool:
+        """Whether there is a process to talk to. Starting one is tried as long as it takes; once
+        the server stops, once only."""
+        pause = 0.5
+        while self._socket is None and not self.fatal:
+            if self._has_stopped() or self.start():
+                break
             self.on_change()
-            await asyncio.sleep(min(2.0 ** (self._failures - 2), 8.0) if self._failures > 1 else 0)
-            if not self._has_stopped():
-                self.start()
+            if self._stopping:
+                break
+            await self._pause(pause)
+            pause *= 2
+        return self._socket is not None and not self.fatal
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleeps, but not while somebody waits for the end."""
+        try:
+            await asyncio.wait_for(self._stop_asked.wait(), min(seconds, LONGEST_PAUSE))
+        except TimeoutError:
+            pass
 
     async def stop(self) -> None:
         """Lets the learner save what it has got, and ends it; bounded by SECONDS_TO_STOP.
@@ -179,10 +246,11 @@ class LearnerSupervisor:
         `run` does the talking still: a learner that is starting gets what waits for it first, and
         so does the successor of one that dies now.
         """
-        if self._stopping or self._process is None:
+        if self._stopping:
             return
         self._collect()
         self._stopping, self._stop_by = True, time.monotonic() + SECONDS_TO_STOP
+        self._stop_asked.set()
         self.on_change()
         while not self._has_stopped() and time.monotonic() < self._stop_by:
             if self._writer is None and not self._kept:
@@ -199,9 +267,10 @@ class LearnerSupervisor:
 
     def _has_stopped(self) -> bool:
         """Whether `stop` was called, and there is no process nor any need of another one."""
-        if not self._stopping or self._process.poll() is None:
+        if not self._stopping or self.pid is not None:
             return False
-        return not self._kept or self._phase == "failed" or time.monotonic() >= self._stop_by
+        in_vain = self._is_over or self._phase == "failed"
+        return not self._kept or in_vain or time.monotonic() >= self._stop_by
 
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
@@ -221,7 +290,7 @@ class LearnerSupervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._writer = None
+            self._writer = self._socket = None
             writer.close()
 
     async def _listen(self, reader, writer) -> None:
@@ -236,7 +305,7 @@ class LearnerSupervisor:
                     self.counters = message.counters
                     self.allowed, self.owed = message.allowed, message.owed
                     self.updates_per_second = message.updates_per_second
-                    self._phase, self.why = "serving", ""
+                    self._phase, self._why = "serving", ""
                     self.iteration.set()
                     self.on_change()
                 case Saved():
@@ -244,7 +313,7 @@ class LearnerSupervisor:
                     self._failures = 0
                     self._forget(message.consumed)
                 case Progress():
-                    self.why = message.doing
+                    self._why = message.doing
                 case Ready():
                     self.counters = message.counters
                     self._sent = message.counters.consumed
@@ -272,7 +341,10 @@ class LearnerSupervisor:
 
     async def _watch(self) -> None:
         while time.monotonic() - self._last_heard < SILENCE_FATAL:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(min(1.0, SILENCE_FATAL / 4))
+        self._process.kill()
+        self._why = f"the learner had said nothing for {SILENCE_FATAL:.0f} s, and was ended"
+        self._is_hung = True
 
     def _collect(self) -> None:
         for experience in self.book.take_experience():
@@ -318,12 +390,9 @@ class LearnerSupervisor:
         # that ends by itself would do so again.
         self._failures = 1 if code < 0 and self._is_well else self._failures + 1
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-        self.why = self.fatal or f"the learner ended with {reason}; see {self.log_file}"
-        # Where the checkpoint now stands, there it goes on.
-        try:
-            self.configure.restore = checkpoints.newest(self.configure.checkpoint_file)
-        except checkpoints.CheckpointError as error:
-            self.fatal = self.why = str(error)
+        if not self._is_hung:
+            self._why = self.fatal or f"the learner ended with {reason}; see {self.log_file}"
+        self._is_hung = False
 
 
 class NoLearner(LearnerSupervisor):
@@ -331,10 +400,14 @@ class NoLearner(LearnerSupervisor):
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        self._phase, self.why = "serving", ""
+        self._phase = "serving"
 
-    def start(self) -> None:
-        pass
+    @property
+    def why(self) -> str:
+        return ""
+
+    def start(self) -> bool:
+        return True
 
     async def run(self) -> None:
         while True:

@@ -488,7 +488,8 @@ def test_stopped_at_once(policy_servers, tmp_path):
 
 
 def test_asked_twice(policy_servers, tmp_path):
-    """Does a second Ctrl-C end a server that still waits for its learner to save?"""
+    """Does a second Ctrl-C end a server that still waits for its learner to save, and does the
+    server say what that has cost?"""
     server = policy_servers(folder=tmp_path)
     play_steps(server.client(), 50)
     pid = server.client().status().learner_pid
@@ -497,11 +498,12 @@ def test_asked_twice(policy_servers, tmp_path):
         server.process.send_signal(signal.SIGINT)
         time.sleep(1.0)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(10) == 1
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
     assert wait_for_death(pid, 5)
+    assert "simple_policy_server: 50 steps were not saved" in server.lines[-1]
 
 
 def test_stopped_while_a_player_waits(policy_servers, tmp_path):
@@ -682,7 +684,8 @@ def test_a_learner_that_always_fails(policy_servers, tmp_path):
     assert "signal 9" in status.why and "learner.log" in status.why
     assert 3 <= len(killed) <= 10
     play_steps(client, 2_000)  # far more than the learner would have allowed: nobody waits for it
-    assert server.stop() == 0
+    assert server.stop() == 1
+    assert "2,000 steps were not saved: the learner ended with signal 9" in server.lines[-1]
 
 
 def test_a_checkpoint_spoilt_while_it_runs(policy_servers, tmp_path):
