@@ -31,6 +31,9 @@ def is_idle(status) -> bool:
     return status.state == "idle"
 
 
+takes_long = pytest.mark.skipif(not LONG, reason="the long form only: LONG_SUPERVISION=1")
+
+
 def a_server_with(folder, patch: str, **options) -> RunningServer:
     """A real server process, in which `patch` is run before anything else."""
     server = RunningServer(4, 2, folder=folder, **options)
@@ -77,7 +80,7 @@ def test_ctrl_c_while_nothing_can_be_started(tmp_path):
     """Does the server end at once, and say what is lost, if there is no learner to save it?"""
     with RunningServer(4, 2, folder=tmp_path) as server:
         client = server.client()  # its connection stays open: there will be none for another
-        pid = wait_until(client, is_idle, READY, "the learner").learner_pid
+        pid = client.status().learner_pid
         us = psutil.Process(server.process.pid)
         us.rlimit(psutil.RLIMIT_NOFILE, (us.num_fds() - 1, us.rlimit(psutil.RLIMIT_NOFILE)[1]))
         os.kill(pid, signal.SIGKILL)
@@ -136,6 +139,7 @@ def test_the_first_failure_of_a_task_is_said(tmp_path):
     assert meta.counters.env_steps == 30
 
 
+@takes_long
 def test_the_supervising_task_fails(tmp_path):
     """If the very task that feeds the learner fails, is that said, and are the steps counted?"""
     with a_server_with(
@@ -185,6 +189,7 @@ def test_a_learner_that_is_stopped_for_a_while(tmp_path):
     assert meta.counters.env_steps == 200
 
 
+@takes_long
 def test_a_learner_that_is_silent_for_good_is_replaced(tmp_path):
     """Is a hung learner ended, is that said, and does its successor get everything?"""
     patch = "from serving.server import supervisor\nsupervisor.SILENCE_FATAL = 12.0"
