@@ -13,15 +13,14 @@ from serving.examiner.exam import Exam, cart_pole
 from serving.examiner.examination import Examination
 from serving.examiner.stand_ins import Notebook
 from serving.exercises.compare_algorithms import (
-    CONCLUSION_TOPICS,
     CURVE_TOPICS,
     SECONDS_FOR_A_CURVE,
     SPREAD_TOPICS,
     Record,
-    watch_conclusion,
     watch_curve,
     watch_spread,
 )
+from serving.exercises.conclusions import CONCLUSION_TOPICS, watch_conclusion
 from serving.exercises.serve_and_learn import Findings
 from serving.protocol import Transcript
 

@@ -31,15 +31,12 @@ from serving.evaluation import time_limit
 from serving.examiner.exam import Exam
 from serving.examiner.examination import Examination
 from serving.examiner.stand_ins import Notebook
-from serving.exercises.own_environment import (
+from serving.exercises.own_environment import TOPICS, examine, returns_of, simple_policies
+from serving.exercises.own_solution import (
     STEPS_OF_ONE_ITERATION,
-    TOPICS,
-    examine,
     examine_loop,
     examine_sizes,
     no_folder_at_home,
-    returns_of,
-    simple_policies,
     wrong_policy,
 )
 from serving.exercises.serve_and_learn import Findings, explain

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,12 +30,6 @@ CURVE_TOPICS = {
     "progress": "report() is told the steps of every episode",
 }
 SPREAD_TOPICS = {"numbers": "mean, spread and number of curves at every episode"}
-CONCLUSION_TOPICS = {
-    "solved": "how many seeds got there",
-    "medians": "median episodes and seconds over the seeds",
-    "fewest": "the run that needs the fewest of each",
-    "logs": "the runs that learn from logs",
-}
 SECONDS_FOR_A_CURVE = 60.0
 # Options that say nothing about how a server learns.
 OF_EVERY_SERVER = {
@@ -225,7 +218,7 @@ def _compare_curve(findings: Findings, record: Record, curve, seconds: float) ->
         table = np.array([[float(number) for number in row] for row in curve], float)
     except (TypeError, ValueError):
         findings.add(
-            "curve", f"learning_curve returned {_short(curve)}, expected rows of three numbers"
+            "curve", f"learning_curve returned {short(curve)}, expected rows of three numbers"
         )
         return
     if table.shape != (len(rows), 3):
@@ -274,7 +267,7 @@ def _compare_progress(findings: Findings, record: Record, reported: list) -> Non
     if not right:
         findings.add(
             "progress",
-            f"report() was called with {_short(reported)}, expected {_short(expected)}: once after "
+            f"report() was called with {short(reported)}, expected {short(expected)}: once after "
             "each episode, with its number of steps",
         )
 
@@ -304,8 +297,8 @@ def watch_spread(mean_and_spread: Callable, cases: list[list[list[float]]]) -> F
             if came.shape != (len(want),) or not np.allclose(came, want, atol=1e-6):
                 findings.add(
                     "numbers",
-                    f"the {name} of {curves} is {_short(came.tolist())}, expected "
-                    f"{_short(np.round(want, 4).tolist())}",
+                    f"the {name} of {curves} is {short(came.tolist())}, expected "
+                    f"{short(np.round(want, 4).tolist())}",
                 )
                 return findings
     return findings
@@ -317,75 +310,6 @@ def _expected_spread(curves: list[list[float]]) -> tuple[list[float], list[float
         for i in range(max(map(len, curves), default=0))
     ]
     return [float(np.mean(v)) for v in at], [float(np.std(v)) for v in at], [len(v) for v in at]
-
-
-# -- conclusions -----------------------------------------------------------------------------------
-
-
-def watch_conclusion(conclude: Callable, curves: dict, logged: dict, target: float) -> Findings:
-    """Compares with what these figures say."""
-    findings = Findings()
-    expected = _expected_conclusion(curves, logged, target)
-    try:
-        with time_limit(20, "conclude(curves, logged, target)"):
-            answer = conclude(copy.deepcopy(curves), copy.deepcopy(logged), target)
-        missing = [name for name in expected if name not in answer]
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
-        for topic in CONCLUSION_TOPICS:
-            findings.add(topic, f"conclude raised {type(error).__name__}: {error}")
-        return findings
-    if missing:
-        for topic in CONCLUSION_TOPICS:
-            findings.add(topic, f"conclude returned {_short(answer)}, without {', '.join(missing)}")
-        return findings
-    topics = {"episodes": "medians", "seconds": "medians", "learns_from_logs": "logs",
-              "fewest_episodes": "fewest", "fewest_seconds": "fewest"}  # fmt: skip
-    for name, want in expected.items():
-        came = answer[name]
-        if isinstance(want, dict):
-            right = (
-                isinstance(came, dict)
-                and set(came) == set(want)
-                and all(_is_number(came[run], want[run]) for run in want)
-            )
-        elif isinstance(want, list):
-            right = not isinstance(came, str) and sorted(came or []) == want
-        else:
-            right = came == want
-        if not right:
-            findings.add(
-                topics.get(name, name),
-                f"{name} is {_short(came)}, and the figures say {_short(want)}",
-            )
-    return findings
-
-
-def _expected_conclusion(curves: dict, logged: dict, target: float) -> dict:
-    """Computed from the curves alone, another way than `serving.notebook.experiment.solved_at` does."""
-    took: dict[str, list[tuple[float, float]]] = {}
-    for run, of_seeds in curves.items():
-        took[run] = []
-        for curve in of_seeds:
-            table = np.array(curve, float).reshape(-1, 3)
-            sums = np.convolve(table[:, 0], np.ones(20), "valid") if len(table) >= 20 else []
-            there = np.flatnonzero(np.array(sums) / 20 >= target - 1e-9)
-            first = int(there[0]) + 19 if len(there) else None
-            took[run].append(
-                (math.inf, math.inf) if first is None else (first + 1.0, table[first, 2])
-            )
-    medians = [
-        {run: float(np.median([pair[part] for pair in pairs])) for run, pairs in took.items()}
-        for part in (0, 1)
-    ]
-    fewest = [min(of, key=of.get) if min(of.values()) < math.inf else None for of in medians]
-    return {
-        "solved": {run: sum(e < math.inf for e, _ in pairs) for run, pairs in took.items()},
-        "episodes": medians[0],
-        "seconds": medians[1],
-        "fewest_episodes": fewest[0],
-        "fewest_seconds": fewest[1],
-        "learns_from_logs": sorted(run for run, figures in logged.items() if figures["updates"]),
-    }
 
 
 # -- what the lesson shows -------------------------------------------------------------------------
@@ -414,15 +338,6 @@ def check_mean_and_spread(mean_and_spread: Callable) -> bool:
     return show(lambda: watch_spread(mean_and_spread, SOME_CURVES), SPREAD_TOPICS, says)
 
 
-def check_conclude(conclude: Callable) -> bool:
-    """Tries it on invented figures, and prints what is right and what is not."""
-    says = (
-        "Invented figures. Run A: few episodes, much time, and a seed that never gets there; run B: "
-        "many episodes, little time ..."
-    )
-    return show(lambda: examine_conclude(conclude), CONCLUSION_TOPICS, says)
-
-
 def require_curve(learning_curve: Callable, topic: str) -> None:
     """Raises AssertionError with what is wrong about `topic`, one of CURVE_TOPICS."""
     require(lambda: findings_of(learning_curve, examine_curve), topic, CURVE_TOPICS)
@@ -438,11 +353,6 @@ def require_mean_and_spread(mean_and_spread: Callable) -> None:
     require_all(lambda: watch_spread(mean_and_spread, SOME_CURVES), SPREAD_TOPICS)
 
 
-def require_conclude(conclude: Callable) -> None:
-    """Raises AssertionError with what is wrong about the conclusion."""
-    require_all(lambda: examine_conclude(conclude), CONCLUSION_TOPICS)
-
-
 SOME_CURVES = [
     [[1, 2, 3], [3, 6]],
     [[4.0], [1.0, 9.0, 2.0], [7.0, 1.0]],
@@ -452,35 +362,6 @@ SOME_CURVES = [
 ]
 
 
-def examine_conclude(conclude: Callable) -> Findings:
-    """Two invented runs, and three targets; topics are CONCLUSION_TOPICS."""
-
-    def a_curve(rise: float, pace: float, most: float = 200.0) -> list[list[float]]:
-        return [[min(most, rise * i), 100.0 * i, pace * i] for i in range(1, 70)]
-
-    curves = {
-        "A": [a_curve(20, 2.0), a_curve(10, 2.5), a_curve(9, 0.1, most=20.0)],
-        "B": [a_curve(7, 0.5), a_curve(5, 0.2), a_curve(6, 0.9)],
-    }
-    logged = {
-        "A": {"logged_steps": 100, "unlearnable_steps": 100, "updates": 0},
-        "B": {"logged_steps": 100, "unlearnable_steps": 0, "updates": 10},
-    }
-    for target in (195.0, 100.0, 250.0):
-        findings = watch_conclusion(conclude, curves, logged, target)
-        if findings:
-            break
-    return findings
-
-
-def _is_number(came, want: float) -> bool:
-    try:
-        came = float(came)
-    except (TypeError, ValueError):
-        return False
-    return came == want or (math.isfinite(want) and math.isclose(came, want, rel_tol=1e-6))
-
-
-def _short(value) -> str:
+def short(value) -> str:
     text = f"{value!r}"
     return text if len(text) < 120 else text[:110] + " ..."

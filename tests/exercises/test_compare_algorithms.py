@@ -9,11 +9,8 @@ import pytest
 
 from serving import running_server
 from serving.connection import GRADING
-from serving.exercises.compare_algorithms import (
-    check_conclude,
-    check_mean_and_spread,
-    servers_watched,
-)
+from serving.exercises.compare_algorithms import check_mean_and_spread, servers_watched
+from serving.exercises.conclusions import check_conclude
 from serving.notebook.experiment import experiment, measured, solved_at
 from serving.running_server import RunningServer, a_policy_server
 

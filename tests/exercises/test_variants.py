@@ -11,7 +11,7 @@ from grading import reference_answers
 from light_server import light_servers  # noqa: F401 - a fixture
 from mutants import COMPARE, PONG
 
-from serving.exercises import compare_algorithms, pong
+from serving.exercises import compare_algorithms, conclusions, pong
 
 pytestmark = pytest.mark.usefixtures("light_servers")
 
@@ -167,7 +167,7 @@ CHECKS = {
     "train": pong.check_train,
     "learning_curve": compare_algorithms.check_learning_curve,
     "mean_and_spread": compare_algorithms.check_mean_and_spread,
-    "conclude": compare_algorithms.check_conclude,
+    "conclude": conclusions.check_conclude,
 }
 # What two curves of the same run and seed cannot show; the examiner makes more.
 UNSEEN = {
