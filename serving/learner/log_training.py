@@ -232,14 +232,13 @@ class Trainer:
 
     def train(self, shards: list[str]) -> Result:
         """Learns from all passes, and saves."""
-        from tensorboardX import SummaryWriter
-
+        from serving.learner.events import Events
         from serving.learner.process import write_events
 
         algorithm, started = self.algorithm, time.monotonic()
         episodes = steps = deaths = 0
         reading_seconds, updates = 0.0, algorithm.counters.updates
-        events = SummaryWriter(self.configure.log_dir, flush_secs=2)
+        events = Events(self.configure.log_dir)
         progress = Progress(self.options.passes, self.options.quiet)
         next_save, next_events = started + SAVE_EVERY, started
 

@@ -107,7 +107,7 @@ def build(server: Server, configure: Configure):
 
 def learn(server: Server, configure: Configure, algorithm) -> None:
     """Learns until the server stops or dies; saves every few seconds, and at last."""
-    from tensorboardX import SummaryWriter
+    from serving.learner.events import Events
 
     def report() -> None:
         server.tell(
@@ -126,7 +126,7 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
     server.is_served = True
     server.tell(Ready(algorithm.counters))
     report()
-    events = SummaryWriter(configure.log_dir, flush_secs=2)
+    events = Events(configure.log_dir)
     next_save, saved = time.monotonic() + SAVE_EVERY, _progress(algorithm)
     while not algorithm.env_runner.ended:
         algorithm.train()

@@ -206,6 +206,41 @@ def test_a_learner_that_is_silent_for_good_is_replaced(tmp_path):
     assert meta.counters.env_steps == 50
 
 
+def test_a_clock_that_jumps(tmp_path):
+    """Does nothing notice that the clock jumps by a year, forth and back again?"""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+        import time
+        real, began = time.time, time.monotonic()
+        def jumping():
+            year = 365 * 86_400.0
+            return real() + (0.0, year, -year)[int((time.monotonic() - began) / 2) % 3]
+        time.time = jumping
+    """)
+    )
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        server = RunningServer(4, 2, folder=tmp_path).start()
+    try:
+        server.wait_until(is_idle, READY, "the learner")
+        client, until, steps = server.client(), time.monotonic() + 8, 0
+        open_episode = client.start_episode()
+        while time.monotonic() < until:
+            play_steps(client, 20)
+            steps += 20
+        client.get_action(open_episode, [0.0] * 4)  # nobody took it for abandoned
+        status = server.wait_until(is_idle, 60, "learning to catch up")
+        assert (status.learner_restarts, status.why) == (0, "")
+        assert 0 < status.uptime < 600
+        assert server.stop() == 0
+    finally:
+        server.stop()
+    meta, _ = checkpoints.read(checkpoints.newest(server.checkpoint_file))
+    assert meta.counters.env_steps == steps
+
+
 # -- a terminal that is held -----------------------------------------------------------------------
 
 
