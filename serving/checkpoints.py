@@ -165,21 +165,26 @@ def write(
     **meta,
 ) -> Path:
     """Writes a checkpoint and points at it. `files` maps a name to what writes that file; `meta`
-    holds the fields of `Meta` that are not about the writing itself."""
+    holds the fields of `Meta` that are not about the writing itself. An OSError, such as of a full
+    disk, leaves the checkpoint before."""
     folder = folder_of(checkpoint_file)
     folder.mkdir(parents=True, exist_ok=True)
     for left_by_a_kill in folder.glob(".writing-*"):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
     draft = folder / f".writing-{os.getpid()}"
     draft.mkdir()
-    sums = {}
-    for name, fill in files.items():
-        fill(draft / name)
-        sums[name] = _sum(draft / name)
-        _flush(draft / name)
-    described = Meta(format=FORMAT, saved=time.time(), files=sums, **meta)
-    (draft / "meta.json").write_text(json.dumps(msgspec.to_builtins(described), indent=1))
-    _flush(draft / "meta.json")
+    try:
+        sums = {}
+        for name, fill in files.items():
+            fill(draft / name)
+            sums[name] = _sum(draft / name)
+            _flush(draft / name)
+        described = Meta(format=FORMAT, saved=time.time(), files=sums, **meta)
+        (draft / "meta.json").write_text(json.dumps(msgspec.to_builtins(described), indent=1))
+        _flush(draft / "meta.json")
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)  # where there is no room it takes some
+        raise
     number = 1 + max((int(old.name) for old in _complete(folder)), default=0)
     done = folder / f"{number:06d}"
     draft.rename(done)

@@ -136,11 +136,19 @@ class Saved(msgspec.Struct, tag=True):
     consumed: int
 
 
+class NotSaved(msgspec.Struct, tag=True):
+    """A checkpoint could not be written, such as for want of room; it is tried again."""
+
+    why: str
+
+
 class Fatal(msgspec.Struct, tag=True):
     why: str
 
 
-Message = Configure | Experience | Stop | Progress | Ready | NewPolicy | Report | Saved | Fatal
+Message = (
+    Configure | Experience | Stop | Progress | Ready | NewPolicy | Report | Saved | NotSaved | Fatal
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serving import checkpoints, link
-from serving.link import Configure, Fatal, NewPolicy, Progress, Ready, Report, Saved, Stop
+from serving.link import Configure, Fatal, NewPolicy, NotSaved, Progress, Ready, Report, Saved, Stop
 from serving.policy import Policy
 from serving.settings import settings_for
 from serving.state_file import StateError
@@ -133,21 +133,26 @@ def learn(server: Server, configure: Configure, algorithm) -> None:
         report()
         write_events(events, algorithm)
         if time.monotonic() >= next_save and _progress(algorithm) != saved:
-            duration = save(server, configure, algorithm)
-            saved = _progress(algorithm)
+            started = time.monotonic()
+            if save(server, configure, algorithm):
+                saved = _progress(algorithm)
+            duration = time.monotonic() - started
             next_save = time.monotonic() + max(SAVE_EVERY, duration / SHARE_OF_TIME_SAVING)
     if _progress(algorithm) != saved:
         save(server, configure, algorithm)
     events.close()
 
 
-def save(server: Server, configure: Configure, algorithm) -> float:
-    """Writes a checkpoint, tells the server; returns the seconds it took."""
-    started = time.monotonic()
-    with signs_of_life(server, f"saving to {configure.checkpoint_file}"):
-        write_checkpoint(configure, algorithm)
+def save(server: Server, configure: Configure, algorithm) -> bool:
+    """Writes a checkpoint; tells the server, and returns, whether it could."""
+    try:
+        with signs_of_life(server, f"saving to {configure.checkpoint_file}"):
+            write_checkpoint(configure, algorithm)
+    except OSError as error:  # a full disk is no reason to stop learning
+        server.tell(NotSaved(f"cannot save to {configure.checkpoint_file}: {error.strerror}"))
+        return False
     server.tell(Saved(algorithm.counters.consumed))
-    return time.monotonic() - started
+    return True
 
 
 @contextlib.contextmanager

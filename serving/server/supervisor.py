@@ -25,6 +25,7 @@ from serving.link import (
     Counters,
     Fatal,
     NewPolicy,
+    NotSaved,
     Progress,
     Ready,
     Report,
@@ -87,6 +88,7 @@ class LearnerSupervisor:
         self._socket = None
         self._is_well = False  # the present process
         self._is_hung = False
+        self._not_saved = ""  # why the latest checkpoint could not be written
         self._started = 0.0
         self._stopping = False
         self._stop_by = 0.0
@@ -102,7 +104,7 @@ class LearnerSupervisor:
         silent = time.monotonic() - self._last_heard
         if self._phase == "serving" and silent > SILENCE_SAID:
             return f"the learner has said nothing for {silent:.0f} s"
-        return self._why
+        return self._why or self._not_saved
 
     @property
     def slack(self) -> int:
@@ -269,7 +271,7 @@ class LearnerSupervisor:
         """Whether `stop` was called, and there is no process nor any need of another one."""
         if not self._stopping or self.pid is not None:
             return False
-        in_vain = self._is_over or self._phase == "failed"
+        in_vain = self._is_over or self._phase == "failed" or bool(self._not_saved)
         return not self._kept or in_vain or time.monotonic() >= self._stop_by
 
     async def _talk(self) -> None:
@@ -310,8 +312,10 @@ class LearnerSupervisor:
                     self.on_change()
                 case Saved():
                     self.saved_at = time.monotonic()
-                    self._failures = 0
+                    self._failures, self._not_saved = 0, ""
                     self._forget(message.consumed)
+                case NotSaved():
+                    self._not_saved = message.why
                 case Progress():
                     self._why = message.doing
                 case Ready():

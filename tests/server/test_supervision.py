@@ -161,6 +161,32 @@ def test_the_supervising_task_fails(tmp_path):
     assert "steps were not saved" in server.lines[-1]
 
 
+def test_a_full_disk(tmp_path):
+    """Is a disk without room said in words, learned on, and saved to when there is room again?"""
+    with RunningServer(4, 2, folder=tmp_path) as server:
+        client = server.client()
+        pid = server.wait_until(is_idle, READY, "the learner").learner_pid
+        play_steps(client, 60)
+        learner = psutil.Process(pid)
+        before = learner.rlimit(psutil.RLIMIT_FSIZE)
+        learner.rlimit(psutil.RLIMIT_FSIZE, (2_000, before[1]))
+        play_steps(client, 40)
+        status = server.wait_until(lambda s: "cannot save" in s.why, 60, "the reason")
+        assert "File too large" in status.why
+        play_steps(client, 40)
+        server.wait_until(is_idle, 60, "learning to go on")
+        assert not list(tmp_path.glob("policy.checkpoints/.writing-*"))
+        learner.rlimit(psutil.RLIMIT_FSIZE, before)
+        status = server.wait_until(lambda s: is_idle(s) and not s.why, 60, "a checkpoint")
+        assert (status.learner_pid, status.learner_restarts) == (pid, 0)
+        learner.rlimit(psutil.RLIMIT_FSIZE, (2_000, before[1]))
+        play_steps(client, 30)
+        assert server.stop() == 1
+    assert "30 steps were not saved: cannot save to" in server.lines[-1]
+    meta, _ = checkpoints.read(checkpoints.newest(server.checkpoint_file))
+    assert meta.counters.env_steps == 140
+
+
 # -- silence ---------------------------------------------------------------------------------------
 
 
