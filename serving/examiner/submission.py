@@ -15,9 +15,11 @@ from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor, OverwriteCells
 
 from serving.examiner.gradebook import learn_assignment
+from serving.examiner.sandbox import NoSandbox
 
 NOT_GRADED = "Not graded"
 MISSING = "This cell (id:{cell_id}) was missing in what was handed in.\n\n"
@@ -33,6 +35,7 @@ class SubmissionExporter(NotebookExporter):
 
     def __init__(self, **options):
         super().__init__(**options)
+        self._refuse_without_sandbox()
         course, folders = self.parent.coursedir, self.parent.assignments
         for name in {Path(folder).name for folder in folders}:
             learn_assignment(name, course, self.parent.config, self.log)
@@ -42,6 +45,16 @@ class SubmissionExporter(NotebookExporter):
                     gradebook, Path(folder), {Path(f).name for f in folders[folder]}
                 ):
                     del folders[folder]
+
+    def _refuse_without_sandbox(self) -> None:
+        """Once and in a sentence, before any submission would fail by it."""
+        from serving.examiner.kernel import sandbox_is_wanted  # which itself needs this module
+
+        try:
+            sandbox_is_wanted()
+        except NoSandbox as error:
+            self.log.error(str(error))
+            raise NbGraderException(str(error)) from None
 
     def _expect(self, gradebook: Gradebook, folder: Path, there: set[str]) -> bool:
         """Enters the student and the submission; whether one of the files is to be graded. Where none

@@ -20,10 +20,13 @@ from grading import ROOT
 from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
 from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config, PyFileConfigLoader
 
+from serving.examiner import sandbox
 from serving.examiner.gradebook import learn_assignment
+from serving.examiner.kernel import TRUST
 from serving.examiner.submission import MISSING, RestoreCells, known_cells, read_notebook
 from tools.grades import GradesTable
 
@@ -90,10 +93,9 @@ class Class:
 @pytest.fixture
 def a_class(tmp_path, monkeypatch, a_gradebook) -> Class:
     """A class whose gradebook knows the lessons, and nobody has handed in anything."""
-    for name in ("PATH", "PYTHONPATH"):
-        monkeypatch.setenv(
-            name, os.environ.get(name, "")
-        )  # put back what the configuration changes
+    for name in ("PATH", "PYTHONPATH"):  # put back what the configuration changes
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv(TRUST, "yes")  # nothing is run here
     config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
     for name in ("submitted", "autograded"):
         config.CourseDirectory[f"{name}_directory"] = str(tmp_path / name)
@@ -195,6 +197,18 @@ def test_a_cell_more_in_solutions_is_named_and_grading_goes_on(a_class, tmp_path
     assert "test_solved" in marked(a_class.graded("ben"))
 
 
+def test_without_a_sandbox_grading_refuses_once(a_class, caplog, monkeypatch):
+    """Is it a sentence that says how to go on, and not a traceback a student?"""
+    monkeypatch.delenv(TRUST)
+    monkeypatch.setattr(sandbox, "why_not", lambda: "there is no program bwrap")
+    for student in ("ada", "ben"):
+        a_class.hand_in(student, content(released(LESSON)))
+    with pytest.raises(NbGraderException, match="GRADE_WITHOUT_SANDBOX"):
+        a_class.autograde()
+    (record,) = caplog.records
+    assert "no program bwrap" in record.getMessage()
+
+
 # -- cells -----------------------------------------------------------------------------------------
 
 
@@ -260,7 +274,7 @@ def test_doubled_altered_and_unknown_cells_are_named(known):
         assert words in said(remarks)
     cells = marked(notebook)
     assert cells["solved"] is notebook.cells[-1]
-    assert "mine" not in cells["test_numbers"].source
+    assert "print('mine')" not in cells["test_numbers"].source
     assert cells["test_ending"].metadata.nbgrader.points == 2
 
 
