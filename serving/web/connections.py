@@ -45,6 +45,7 @@ class Connections:
         self.what = what
         self.only_ours = only_ours
         self.open: set[Connection] = set()
+        self.silent: dict[Connection, None] = {}  # never asked a whole request; the oldest first
         self.most = MOST_CONNECTIONS
         self._looking: asyncio.TimerHandle | None = None
 
@@ -54,13 +55,20 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """One more; if they are too many, the one that has been of no use for longest goes."""
         self.open.add(connection)
+        self.silent[connection] = None
         if len(self.open) > self.most:
-            others = [one for one in self.open if not one.is_answering and one is not connection]
-            useless = min(others, key=Connection.use, default=connection)
-            self.open.discard(useless)
+            useless = next(iter(self.silent))
+            if useless is connection:  # all others have been of use
+                idle = [one for one in self.open if not one.is_answering and one is not connection]
+                useless = min(idle, key=lambda one: one.heard, default=connection)
+            self.remove(useless)
             useless.transport.abort()
         if self._looking is None:
             self._look_again(connection.loop)
+
+    def remove(self, connection: Connection) -> None:
+        self.open.discard(connection)
+        self.silent.pop(connection, None)
 
     def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._looking = loop.call_later(LOOK_EVERY, self._look, loop)
@@ -85,7 +93,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments)
         self.all = all_
         self.receiving_since: float | None = None
-        self._heard = 0.0
+        self.heard = 0.0
         self._in_head = False
         self._head_bytes = 0
         self._full_since: float | None = None  # the client has been taking nothing of the answer
@@ -95,13 +103,9 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         return cycle is not None and not cycle.response_complete and not cycle.more_body
 
-    def use(self) -> tuple[bool, float]:
-        """What to keep: first who has ever asked for something, then who was heard of lately."""
-        return self.cycle is not None, self.receiving_since or self._heard
-
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
-        self.receiving_since = self._heard = self.loop.time()
+        self.receiving_since = self.heard = self.loop.time()
         self.all.add(self)
         if self.all.only_ours and self.client and peers.is_loopback(self.client[0]):
             owner = peers.owner_of(self.client, self.server)  # once; the kernel does not change it
@@ -109,13 +113,13 @@ class Connection(HttpToolsProtocol):
                 self.app = for_strangers(self.all.what, owner)
 
     def connection_lost(self, exc) -> None:
-        self.all.open.discard(self)
+        self.all.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self.loop.time()
+        self.heard = self.loop.time()
         if self.receiving_since is None and not self.is_answering:
-            self.receiving_since = self._heard
+            self.receiving_since = self.heard
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -125,7 +129,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
         if self.receiving_since is None:  # sent before the answer to the request before
-            self.receiving_since = self._heard
+            self.receiving_since = self.heard
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -134,6 +138,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.receiving_since = None
+        self.all.silent.pop(self, None)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
