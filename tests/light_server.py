@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from served import Served
 
 from serving import PolicyClient, running_server

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from served import ACTIONS, Served
 
 from serving import PolicyClient, client

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from served import ACTIONS, SIZE, Served
 
 import serving

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import nbformat
 import numpy as np
 import pytest
-from conftest import free_port
 from grading import grade_in_process, reference_answers
+from leftovers import free_port
 from mutants import Mutant, lines
 from served import ACTIONS, SIZE, Served
 

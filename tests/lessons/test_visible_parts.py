@@ -10,7 +10,7 @@ import gymnasium as gym
 import nbformat
 import numpy as np
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from grading import ROOT, reference_answers
 from light_server import light_servers  # noqa: F401 - a fixture
 from own_environments import QUICK_LEARN

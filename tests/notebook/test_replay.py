@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from served import Served
 
 from serving import ROOT, PolicyClient

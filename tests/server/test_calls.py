@@ -14,7 +14,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from served import ACTIONS, SIZE, Served
 
 from serving import PolicyClient

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import MARK, RAY_TEMP, leftovers
+from leftovers import MARK, RAY_TEMP, leftovers
 from players import cartpole, log_steps, play_episode, play_steps
 from test_checkpoints import write as write_checkpoint
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from conftest import free_port
+from leftovers import free_port
 from players import cartpole, play_episode
 
 from serving import PolicyClient, checkpoints
