@@ -90,9 +90,16 @@ def evaluate(
     return returns
 
 
+# What takes seconds on a student's machine may take a minute on one that grades a class: an examiner
+# is more patient, where it is about so many seconds at most.
+patience, LONGEST_STRETCHED = 1.0, 60.0
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float, what: str) -> Iterator[None]:
     """Raises TimeoutError in the middle of the block after `seconds`. Main thread only."""
+    if seconds <= LONGEST_STRETCHED:
+        seconds *= patience
 
     def ring(signum, frame):
         raise TimeoutError(f"{what} took longer than {seconds:.0f} s")

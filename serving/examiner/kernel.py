@@ -40,7 +40,7 @@ EXAMINER = "EXAMINER"  # tells the kernel where the examiner listens: see servin
 VERSIONS = ("gymnasium", "msgspec", "nbgrader", "numpy", "ray", "torch")
 # A policy needs time to learn; students' own cells find no server here, and end at once. A cell that
 # hangs is interrupted, and the next ones are graded.
-SECONDS_FOR_A_TEST, SECONDS_FOR_A_CELL = 900, 30
+SECONDS_FOR_A_TEST, SECONDS_FOR_A_CELL = 900, 90
 SECONDS_UNTIL_READY = 60.0  # from the beginning of a graded cell: one before it may hang
 SECONDS_AFTER_A_VERDICT = 10.0
 SECONDS_FOR_A_LAST_WORD = 20.0

@@ -27,10 +27,13 @@ import socket
 import sys
 from typing import TextIO
 
+from serving import evaluation
 from serving.examiner.examination import NOT_ASKED, Examination, Verdict
 from serving.examiner.lessons import examination_of
 from serving.examiner.line import Gone
 from serving.examiner.stand_ins import Notebook
+
+PATIENCE = 3.0  # how many times longer than a check cell's the examiner's time limits are
 
 
 class Examiner:
@@ -122,6 +125,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn for this submission")
     options = parser.parse_args()
+    evaluation.patience = PATIENCE
     answers, sys.stdout = sys.stdout, sys.stderr  # what anything prints is no verdict
     examiner = Examiner(options.lesson, options.socket, options.seed, answers)
     try:

@@ -17,11 +17,12 @@ from unittest import mock
 import numpy as np
 
 from serving import running_server
+from serving.client import PolicyClient
 from serving.evaluation import time_limit
 from serving.exercises.findings import Findings
 from serving.exercises.visible import findings_of, namespace_of, require, require_all, show
 from serving.protocol import PolicyServerError, Status, Transcript
-from serving.running_server import RunningServer
+from serving.running_server import RunningServer, wait_until
 
 CURVE_TOPICS = {
     "server": "a fresh policy server for every curve, with the run and the seed asked for",
@@ -89,6 +90,8 @@ def servers_watched(namespace: dict | None = None, learner: bool = True) -> Iter
             if self.process is not None and self.process.poll() is None:
                 with contextlib.suppress(PolicyServerError):
                     client = self.client()
+                    if learner:
+                        _first_update(client)
                     options = dict(o[2:].split("=", 1) for o in self.command if "=" in o)
                     seen = client.episodes(last=1000).episodes
                     watched.records.append(Record(options, client.status(), seen))
@@ -107,6 +110,13 @@ def servers_watched(namespace: dict | None = None, learner: bool = True) -> Iter
             for server in watched.started:
                 if server.process and server.process.poll() is None:
                     RunningServer.stop(server)
+
+
+def _first_update(client: PolicyClient) -> None:
+    """Waits for a learner that is still starting, or about to learn, on a machine that is busy: a
+    server that has been told enough is not said to have learned nothing."""
+    with contextlib.suppress(TimeoutError):
+        wait_until(client, lambda s: s.updates or s.state in ("idle", "failed"), 60.0, "an update")
 
 
 def watch_curve(
