@@ -112,7 +112,7 @@ SERVE_AND_LEARN = [
            [(START, "episode_id = client.start_episode()")]),
     Mutant("returns nothing", {"test_result", "test_elsewhere", "test_evaluate"},
            [("    return total", "    return None")]),
-    Mutant("returns the number of steps", {"test_elsewhere"}, [(ADD, "total += 1")]),
+    Mutant("returns the number of steps", {"test_elsewhere", "test_evaluate"}, [(ADD, "total += 1")]),
     Mutant("returns only the last reward", {"test_result", "test_elsewhere", "test_evaluate"},
            [(ADD, "total = reward")]),
     Mutant("knows only CartPole's actions", {"test_elsewhere"},

@@ -3,61 +3,65 @@
 from __future__ import annotations
 
 import functools
-
-import gymnasium
-import numpy as np
+from collections.abc import Callable
 
 from serving.examiner.exam import Exam
 from serving.examiner.examination import Examination
-from serving.exercises.serve_and_learn import watch_evaluation
+from serving.exercises.findings import Findings
+from serving.exercises.serve_and_learn import (
+    CARTPOLE,
+    ELSEWHERE,
+    EVALUATION_TOPICS,
+    RUN_TOPICS,
+    examine_elsewhere,
+    examine_evaluate_policy,
+    examine_run_one_episode,
+)
 
 
-class Orchard(gymnasium.Env):
-    """Three numbers, three actions, uneven and negative rewards, endings of both kinds."""
+class EpisodesExam(Exam):
+    """Episodes of all kinds, against a server that has no learner: none is looked at."""
 
-    observation_space = gymnasium.spaces.Box(-10, 10, (3,), np.float64)
-    action_space = gymnasium.spaces.Discrete(3)
+    def __init__(self, notebook, sizes: tuple[int, int], examine: Callable[..., Findings]):
+        super().__init__(notebook, *sizes, learner=False)
+        self._examine = examine
 
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t, self.length = 0, int(self.np_random.integers(3, 12))
-        return self.look(), {"ripe": True}
+    def examined(self, function: str, topic: str) -> None:
+        """Raises AssertionError with what is wrong about the topic."""
+        if self._findings is None:
+            self._findings = self.outliving(lambda: self._look_at(self.function(function)))
+        self.require_none(self._findings, topic, {**RUN_TOPICS, **EVALUATION_TOPICS})
 
-    def look(self):
-        return self.np_random.uniform(-10, 10, 3)
-
-    def step(self, action):
-        self.t += 1
-        reward = round(float(self.np_random.normal()) + 0.25 * int(action) - 0.5, 3)
-        ended = self.t == self.length
-        terminated = ended and self.length % 2 == 0
-        return self.look(), reward, terminated, ended and not terminated, {}
+    def _look_at(self, function: Callable) -> Findings:
+        with self.playing():
+            return self._examine(function, self.client)
 
 
 class ServeAndLearn(Examination):
     """CartPole through a policy server of the examiner's."""
 
+    def _episodes(self, sizes: tuple[int, int], examine: Callable[..., Findings]) -> EpisodesExam:
+        examine = functools.partial(examine, seed=self.seed)
+        return self.closing(EpisodesExam(self.notebook, sizes, examine))
+
     @functools.cached_property
-    def exam(self) -> Exam:
-        return self.closing(Exam(self.notebook, observation_size=4, action_size=2))
+    def exam(self) -> EpisodesExam:
+        return self._episodes(CARTPOLE, examine_run_one_episode)
 
     def test_calls(self) -> None:
-        self.exam.require("calls")
+        self.exam.examined("run_one_episode", "calls")
 
     def test_numbers(self) -> None:
-        self.exam.require("numbers")
+        self.exam.examined("run_one_episode", "numbers")
 
     def test_ending(self) -> None:
-        self.exam.require("ending")
+        self.exam.examined("run_one_episode", "ending")
 
     def test_result(self) -> None:
-        self.exam.require("result")
+        self.exam.examined("run_one_episode", "result")
 
     def test_elsewhere(self) -> None:
-        elsewhere = Exam(
-            self.notebook, observation_size=3, action_size=3, make_env=Orchard, learner=False
-        )
-        self.closing(elsewhere).require_all()
+        self._episodes(ELSEWHERE, examine_elsewhere).examined("run_one_episode", "elsewhere")
 
     def test_solved(self) -> None:
         solved = self.function("solved")
@@ -81,12 +85,11 @@ class ServeAndLearn(Examination):
             )
 
     def test_evaluate(self) -> None:
-        exam = self.exam
-        with exam.playing():
-            findings = watch_evaluation(
-                exam.function("evaluate_policy"), exam.make_env(), exam.client, episodes=3
-            )
-        assert not findings, findings.of("evaluation")[0]
+        self.exam.examined("run_one_episode", "training")
+        self._episodes(CARTPOLE, examine_evaluate_policy).examined("evaluate_policy", "evaluation")
 
     def test_learning(self) -> None:
-        self.exam.require_learning(target=195)
+        # If these are wrong, the server learns from something else than what happened.
+        for topic in ("calls", "numbers", "ending"):
+            self.exam.examined("run_one_episode", topic)
+        self.closing(Exam(self.notebook, *CARTPOLE)).require_learning(target=195)

@@ -31,12 +31,17 @@ LATEST = 50  # transcripts that are looked through for the episodes that were ju
 @dataclass(frozen=True)
 class Task:
     """A function that plays one episode: its name, what it should return of what was played, and
-    how a sentence calls that."""
+    how a sentence calls that.
+
+    training
+        the topic of what is wrong with training_enabled=False alone
+    """
 
     function: str
     result: Callable[[RecordedEpisode], object]
     meaning: str
     topics: dict[str, str]
+    training: str = "calls"
 
 
 RUN_ONE_EPISODE = Task(
@@ -98,7 +103,8 @@ def compare(
     """Adds what is wrong with one call of the function."""
     if error is not None:
         sentence = explain(error, task.function)
-        for topic in TOPICS:
+        only_evaluating = not training and task.training not in TOPICS
+        for topic in [task.training] if only_evaluating else TOPICS:
             findings.add(topic, sentence)
         return
     if len(played) != 1:
@@ -125,7 +131,8 @@ def compare(
             )
     else:
         (transcript,) = transcripts
-        _compare_calls(findings, episode, transcript, training)
+        _compare_training(findings, transcript, training, "calls" if training else task.training)
+        _compare_calls(findings, episode, transcript)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, rejected)
     _compare_result(findings, task, episode, result)
@@ -139,7 +146,8 @@ def compare_all(
     findings = Findings()
     latest = min(len(played), len(transcripts))
     for episode, transcript in zip(played[-latest:], transcripts[-latest:]):
-        _compare_calls(findings, episode, transcript, training)
+        _compare_training(findings, transcript, training, "calls")
+        _compare_calls(findings, episode, transcript)
         _compare_rewards(findings, episode, transcript)
         _compare_ending(findings, episode, transcript, [])
         if findings:
@@ -147,9 +155,14 @@ def compare_all(
     return findings
 
 
-def _compare_calls(
-    findings: Findings, episode: RecordedEpisode, transcript: Transcript, training: bool = True
+def _compare_training(
+    findings: Findings, transcript: Transcript, training: bool, topic: str
 ) -> None:
+    if transcript.training_enabled != training:
+        findings.add(topic, f"the episode was started with training_enabled={not training}")
+
+
+def _compare_calls(findings: Findings, episode: RecordedEpisode, transcript: Transcript) -> None:
     seen, asked = episode.observations, transcript.observations
     steps = len(episode.actions)
     if "log" in transcript.sources:
@@ -159,8 +172,6 @@ def _compare_calls(
             "server with get_action() and play what it answers",
         )
         return
-    if transcript.training_enabled != training:
-        findings.add("calls", f"the episode was started with training_enabled={not training}")
     for step in range(min(steps, len(transcript.actions))):
         if not same(seen[step], asked[step]):
             findings.add("calls", _explain_observation(seen, asked[step], step))

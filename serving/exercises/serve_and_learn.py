@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 import gymnasium as gym
@@ -36,6 +37,7 @@ RUN_TOPICS = {
 EVALUATION_TOPICS = {"evaluation": "greedy episodes to their end, that nobody learns from"}
 SOLVED_TOPICS = {"solved": "the mean of the latest 20 returns decides, and nothing else"}
 SECONDS_FOR_AN_ANSWER = 5.0
+PLAY = dataclasses.replace(RUN_ONE_EPISODE, training="training")
 LONGEST = 510  # steps of an episode: more than CartPole, or a cautious loop, would ever make
 
 
@@ -62,14 +64,14 @@ def examine_run_one_episode(
         Situation("in a fall at the very last step", drawn(9, endings="both")),
         Situation(f"in a long episode, {longest} steps", drawn(longest, endings="truncated")),
         Situation("in a long episode that ends by a fall", drawn(230, endings="terminated")),
-        Situation("in CartPole, training_enabled=False", cart_pole, 1, quiet, "training"),
+        Situation("in CartPole, training_enabled=False", cart_pole, 1, quiet),
         Situation(
             "in a long episode, training_enabled=False",
-            drawn(220, endings="truncated"), 1, quiet, "training",
+            drawn(220, endings="truncated"), 1, quiet,
         ),
     ]  # fmt: skip
     topics = [*TOPICS, "training"]
-    return examine(run_one_episode, situations, client, RUN_ONE_EPISODE, topics, seed)
+    return examine(run_one_episode, situations, client, PLAY, topics, seed)
 
 
 def examine_elsewhere(run_one_episode: Callable, client: PolicyClient, seed: int = 0) -> Findings:
