@@ -198,7 +198,10 @@ def test_a_person_plays_for_twenty_seconds_by_keyboard(a_page, a_policy_server):
     a_page.wait_for_timeout(1500)
     seen = figures(a_page)
     print(f"frames {1000 / np.mean(intervals):.0f}/s, decisions {seen}")
-    after = a_policy_server.client().status()
+    for _ in range(20):  # on a busy machine decisions come late, and fewer of them
+        if (after := a_policy_server.client().status()).env_steps > before.env_steps + 100:
+            break
+        keep_playing(a_page, 5)
     assert after.env_steps > before.env_steps + 100
     rows = a_page.locator("#decisions tr")
     expect(rows.first.locator("td")).to_have_count(13)
@@ -213,9 +216,9 @@ def test_keys_move_the_paddle_and_not_the_page(a_page):
         for key in keys:
             y = a_page.evaluate(PADDLE, "left")
             a_page.keyboard.down(key)
-            a_page.wait_for_timeout(300)
+            moved = lambda y=y, way=direction: way * (a_page.evaluate(PADDLE, "left") - y) > 20  # noqa: E731
+            until(moved, what=f"the paddle to follow {key}")
             a_page.keyboard.up(key)
-            assert direction * (a_page.evaluate(PADDLE, "left") - y) > 20
     assert a_page.evaluate("scrollY") == 0
 
 
@@ -230,7 +233,7 @@ def test_the_policy_gets_newer_while_rollouts_run(a_page, a_policy_server, a_web
     command = [sys.executable, do_rollouts.__file__, f"--policy-server={a_policy_server.address}"]
     rollouts = subprocess.Popen([*command, "--steps=4000", "--quiet"])
     try:
-        until(lambda: version() > before + 20, 60, "newer policies")
+        until(lambda: version() > before + 20, 180, "newer policies")
         assert a_page.inner_text("#steps") != steps
         until(lambda: a_page.locator("#curve polyline").count(), what="the learning curve")
         label = a_page.get_attribute("#curve", "aria-label")
@@ -558,21 +561,19 @@ def test_it_fits_a_phone_on_its_side(open_page, a_web_server_that_only_acts, scr
 
 def test_it_follows_the_colour_scheme(open_page, a_web_server_that_only_acts):
     """Light where the system is light, dark where it is dark, the court too; also when it changes?"""
-    colours = """() => {
+    scheme_of = """() => {
       const pixel = document.getElementById("court").getContext("2d").getImageData(5, 5, 1, 1).data;
       const style = getComputedStyle(document.body);
       const brightness = colour => colour.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b) / 765;
-      return [pixel[0] / 255, brightness(style.backgroundColor), brightness(style.color)];
+      const [court, background] = [pixel[0] / 255, brightness(style.backgroundColor)];
+      const text = brightness(style.color);
+      if (Math.min(court, background) > 0.9 && text < 0.2) return "light";
+      return Math.max(court, background) < 0.2 && text > 0.8 ? "dark" : "neither";
     }"""
     page = open_page(a_web_server_that_only_acts.address, color_scheme="light")
     for scheme in ("light", "dark", "light"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_timeout(200)
-        court, background, text = page.evaluate(colours)
-        if scheme == "light":
-            assert min(court, background) > 0.9 and text < 0.2
-        else:
-            assert max(court, background) < 0.2 and text > 0.8
+        page.wait_for_function(f"scheme => ({scheme_of})() === scheme", arg=scheme)
 
 
 def test_it_says_how_much_is_learned_and_explored(open_page, a_web_server_that_only_acts):
