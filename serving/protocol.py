@@ -59,9 +59,11 @@ class PolicyServerError(Exception):
     ├── Unauthorized         401  the token is missing or wrong
     ├── Forbidden            403  not for this user, this site, or under this name
     ├── EpisodeNotFound      404  no episode of this id
+    ├── Late                 408  the request has not come in time
     ├── EpisodeConflict      409  the episode exists, but not in a state that allows this call
     ├── MessageTooLarge      413
     ├── TooManyEpisodes      429
+    ├── HeadTooLarge         431
     └── ServerUnreachable    503  nobody answers at the address, or not in time
     """
 
@@ -105,6 +107,10 @@ class EpisodeNotFound(PolicyServerError, LookupError):
     __str__ = Exception.__str__
 
 
+class Late(PolicyServerError):
+    status = 408
+
+
 class EpisodeConflict(PolicyServerError):
     status = 409
 
@@ -115,6 +121,10 @@ class MessageTooLarge(PolicyServerError):
 
 class TooManyEpisodes(PolicyServerError):
     status = 429
+
+
+class HeadTooLarge(PolicyServerError):
+    status = 431
 
 
 class ServerUnreachable(PolicyServerError, ConnectionError):

@@ -12,7 +12,14 @@ import os
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.protocol import Forbidden, InvalidMessage, PolicyServerError, Refusal
+from serving.protocol import (
+    Forbidden,
+    HeadTooLarge,
+    InvalidMessage,
+    Late,
+    PolicyServerError,
+    Refusal,
+)
 from serving.web import peers
 from serving.web.answers import encode, refusal
 
@@ -22,14 +29,6 @@ SECONDS_FOR_HEAD = 10.0  # from its first byte on; a new connection has as long 
 SECONDS_FOR_REQUEST = 60.0  # from its first byte to the last of its body
 SECONDS_TO_TAKE = 60.0  # for a client to read on in an answer
 LOOK_EVERY = 1.0  # seconds
-
-
-class Late(PolicyServerError):
-    status = 408
-
-
-class HeadTooLarge(PolicyServerError):
-    status = 431
 
 
 class Connections:

@@ -198,7 +198,7 @@ def rllib_imports() -> dict:
 
 
 @pytest.mark.parametrize("name", WRONG_RLLIB)
-def test_a_wrong_use_of_rllib_loses_its_points(name, rllib):
+def test_a_wrong_use_of_rllib_loses_its_points(name, rllib, ray_cluster):
     """Is what goes wrong between a student and RLlib seen, too?"""
     old, new, loses = WRONG_RLLIB[name]
     assert old in REFERENCE["learn"]
