@@ -154,7 +154,7 @@ class PolicyClient:
         message = StartEpisode(episode_id, training_enabled, key or uuid.uuid4().hex)
         try:
             started = self._post("/start_episode", message, "start_episode()", EpisodeStarted)
-        except ServerUnreachable:
+        except (ServerUnreachable, KeyboardInterrupt):
             if episode_id:
                 self._keys[episode_id] = message.key  # the next try is the same one to the server
             raise

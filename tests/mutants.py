@@ -221,7 +221,7 @@ PONG = [
     play("plays on after truncation", ALL_OF_PLAY - {"test_train"}, (LOOP, "while not terminated:")),
     play("never lets the server learn", {"test_calls"} | UNTAUGHT,
          (START, "episode_id = client.start_episode(training_enabled=False)")),
-    play("always lets the server learn", {"test_evaluation"},
+    play("always lets the server learn", {"test_calls", "test_evaluation"},
          (START, "episode_id = client.start_episode()")),
     play("never logs a reward", {"test_numbers"} | UNTAUGHT, (LOG, "pass")),
     play("logs the reward of the step before", {"test_numbers"} | UNTAUGHT,

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import sys
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -67,10 +68,11 @@ class Player:
         plan, client = self.plan, self.client
         rng = np.random.default_rng([plan.seed, number])
         observation, _ = self.env.reset(seed=int(rng.integers(2**31)))
-        episode_id = client.start_episode(training_enabled=plan.train)
+        episode_id = uuid.uuid4().hex  # ours, so that also a start that is interrupted can be ended
         steps, points, episode = 0, [], []
         done = terminated = truncated = False
         try:
+            client.start_episode(episode_id, training_enabled=plan.train)
             while not (done or self.stopped):
                 if plan.off_policy:
                     action = int(rng.integers(ACTION_SIZE))

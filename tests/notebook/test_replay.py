@@ -68,7 +68,7 @@ def test_the_loop_says_how_each_episode_ended(served, a_log, loop):
 
 def test_what_the_server_wrote_down_is_replayed_as_it_was(served, a_log, tmp_path):
     """Is a log that a server writes of a replay the log that was replayed?"""
-    from serving.simple_policy_server import write_down
+    from serving.server.process import write_down
 
     served.begin_anew()
     written = EpisodeLog(tmp_path / "served")

@@ -4,7 +4,7 @@
 // how many draws, how many steps, the draws, and then per step: left move, right move, event's
 // index, reward, the state's 9 numbers, the observation's 8. Prints what came of it as JSON.
 import { readFileSync } from "node:fs";
-import { makePhysics } from "../serving/javascript-pong/static/physics.js";
+import { makePhysics } from "../../serving/javascript-pong/static/physics.js";
 
 const EVENTS = ["", "left hits", "right hits", "left scores", "right scores"];
 const court = JSON.parse(readFileSync(process.argv[2], "utf8"));

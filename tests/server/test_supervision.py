@@ -279,7 +279,7 @@ def test_a_terminal_that_is_held_holds_nobody():
         printer.say(f"{k} " + "x" * 100)
     printer.flush(0.2)
     assert time.monotonic() - started < 5
-    assert 900 <= printer._open < 2_000
+    assert 0 < printer._open <= console.MOST_LINES + 1  # and some more fill the pipe
     said = b""
 
     def read():
