@@ -198,7 +198,7 @@ class Trainer:
     def _build(self, settings):
         import torch
 
-        from serving.learner import light_start  # noqa: F401 - before RLlib
+        from serving.learner import uncompiled  # noqa: F401 - before RLlib
         from serving.learner.algorithms import config_for
         from serving.learner.log_shards import LogShardEnvRunner
 

@@ -6,6 +6,7 @@ Not for people to start: `python -m serving.learner.process FD` talks over the s
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
 import signal
@@ -74,9 +75,11 @@ def build(server: Server, configure: Configure):
     settings = settings_for(configure.run, **configure.options)
     server.tell(Progress("importing RLlib"))
     os.nice(NICENESS)
-    import torch
-
+    gc.disable()  # half a million objects come now, and stay: none is to be looked through again
     from serving.learner import light_start  # noqa: F401 - before torch and Ray
+
+    # isort: split
+    import torch
 
     torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
     from serving.learner.algorithms import config_for
@@ -85,6 +88,8 @@ def build(server: Server, configure: Configure):
     algorithm = config_for(
         configure.run, settings, configure.observation_size, configure.action_size
     ).build_algo()
+    gc.freeze()
+    gc.enable()
     algorithm.env_runner.connect(
         server.inbox,
         lambda state, version: server.tell(NewPolicy(algorithm.policy(state, version).pack())),

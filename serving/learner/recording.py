@@ -6,7 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from serving.learner.light_start import uncompiled
+from serving.learner.uncompiled import uncompiled
 
 
 @uncompiled
