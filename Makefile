@@ -54,9 +54,10 @@ test: $(INSTALLED) ## run the tests
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
 	@AUTOGRADES=30 RESTARTS=20 JOURNEYS=all SEQUENCES=5000 LONG_SUPERVISION=1 CASES=20000 \
+	  PYTHONS=all \
 	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys \
 	  tests/server/test_restarts.py tests/server/test_interleavings.py \
-	  tests/server/test_supervision.py tests/web/test_descriptions.py $(ARGS)
+	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py $(ARGS)
 
 grade: $(INSTALLED) ## autograde all that was handed in: make grade LESSON=01-serve-and-learn
 	@$(PYTHON) tools/grade.py $(LESSON) $(ARGS)

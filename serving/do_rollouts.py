@@ -70,6 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
     return rollouts.run(parse(arguments))
 
 
-if __name__ == "__main__":
+def command() -> int:
     os.nice(NICENESS)
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -48,7 +48,9 @@ def required() -> list[Requirement]:
     named = [*project["dependencies"], *described["build-system"]["requires"]]
     for extra in project["optional-dependencies"].values():
         named += extra
-    return [Requirement(line) for line in named]
+    requirements = map(Requirement, named)
+    # An extra that builds on another names the kit itself, which no index has.
+    return [requirement for requirement in requirements if requirement.name != project["name"]]
 
 
 def installed(wanted: list[Requirement]) -> dict[str, str]:

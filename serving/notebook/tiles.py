@@ -15,7 +15,9 @@ import sys
 from pathlib import Path
 
 SERVING = Path(__file__).resolve().parents[1]
-ICONS = SERVING.parent / "images"
+ICONS = Path(__file__).with_name("icons")
+# Of a kit that was installed as a wheel, the folder is whichever Jupyter is started in.
+KIT = SERVING.parent if (SERVING.parent / "START.md").exists() else Path.cwd()
 
 
 def pong() -> dict:
@@ -45,7 +47,7 @@ def tensorboard() -> dict:
             sys.executable,
             "-m",
             "tensorboard.main",
-            f"--logdir={SERVING.parent}",
+            f"--logdir={KIT}",
             "--host=localhost",
             "--port={port}",
             "--reload_interval=10",

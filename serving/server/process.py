@@ -66,11 +66,12 @@ def check(options: argparse.Namespace) -> None:
             raise StartError(f"{flag}={getattr(options, name)}: expected a number from 1 to 100000")
     if not 0 < options.abandon_after:
         raise StartError(f"--abandon-after={options.abandon_after}: expected more than 0 seconds")
-    for package in ("ray", "torch"):
+    for package in () if options.no_learner else ("ray", "torch"):
         if importlib.util.find_spec(package) is None:
             raise StartError(
                 f"the package '{package}' is not installed in {sys.prefix}; "
-                "`make lab` sets up an environment that has everything"
+                "`make lab` sets up an environment that has everything, and a wheel of the kit asks "
+                "for it with the extra [learner]; --no-learner does without"
             )
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+from clones import copy_kit
 from network import Network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,16 +22,8 @@ SECONDS_TO_END = 20.0
 
 
 def clone(into: Path) -> Path:
-    """What git would hand out of this folder as it is now, with the installed packages borrowed."""
-    into.mkdir()
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=30,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (into / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, into / name)
+    """A clone of this folder as it is now, with the installed packages borrowed."""
+    copy_kit(into)
     (into / ".venv").symlink_to(sys.prefix)
     return into
 
