@@ -45,6 +45,23 @@ def add_access_options(parser: argparse.ArgumentParser, port: int, who: str, var
         "be given more than once")  # fmt: skip
 
 
+def flags(**options) -> list[str]:
+    """Keyword arguments as a command takes them: `updates_per_step=1` is `--updates-per-step=1`,
+    `quiet=True` is `--quiet`, `hidden=(64, 64)` is `--hidden=64,64`; None and False leave one out."""
+    given = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            given.append(flag)
+        elif value is not None and value is not False:
+            given.append(f"{flag}={_shown(value)}")
+    return given
+
+
+def _shown(value) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def listen(host: str, port: int, who: str) -> socket.socket:
     """A bound socket; raises StartError if the host is not ours or the port is taken, which asks
     whether it is taken by `who`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serving.client import PolicyClient
+from serving.command_line import flags
 from serving.protocol import (
     POLICY_SERVER_PORT,
     PolicyServerError,
@@ -63,12 +64,8 @@ def connect(
 
 def command(**options) -> str:
     """The command that starts a policy server with `options`; None leaves one out."""
-    flags = [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in options.items()
-        if value is not None
-    ]
-    return " ".join(["python serving/simple_policy_server.py", *(flags or ["--help"])])
+    given = flags(**options) or ["--help"]
+    return " ".join(["python serving/simple_policy_server.py", *given])
 
 
 def found(status: Status, address: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serving.client import PolicyClient
+from serving.command_line import flags
 from serving.protocol import ServerUnreachable, Status
 
 SERVER_IN_ENVIRONMENT = "POLICY_SERVER_UNDER_TEST"
@@ -28,10 +29,12 @@ class RunningServer:
 
     Keyword arguments become options of the command line: `updates_per_step=1` is
     `--updates-per-step=1`. Without a `learner` it acts and records, and never learns: it is up in a
-    quarter of a second, and has nothing to wait for. With a `folder`, the server saves to `checkpoint_file` there; without
-    one it uses a folder of its own, and removes it when it ends. It ends when this process does,
-    however this process ends.
+    quarter of a second, and has nothing to wait for. With a `folder`, the server saves to
+    `checkpoint_file` there; without one it uses a folder of its own, and removes it when it ends. It
+    ends when this process does, however this process ends.
     """
+
+    in_own_session = False  # whether what interrupts this process's group passes it by
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class RunningServer:
             f"--action-size={action_size}",
             "--stop-with-stdin",
             *([] if learner else ["--no-learner"]),
-            *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()),
+            *flags(**options),
         ]
         self.lines: deque[str] = deque(maxlen=1000)  # what it printed
         self.process: subprocess.Popen | None = None
@@ -71,6 +74,7 @@ class RunningServer:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder or SCRIPT.parent,
+            start_new_session=self.in_own_session,
         )
         listens = threading.Event()
         threading.Thread(target=self._read, args=(self.process, listens), daemon=True).start()
@@ -113,9 +117,13 @@ class RunningServer:
     def __exit__(self, *exception) -> None:
         self.stop()
 
+    def said(self, line: str) -> None:
+        """Called with each line that the server prints, from a thread."""
+        self.lines.append(line)
+
     def _read(self, process: subprocess.Popen, listens: threading.Event) -> None:
         for line in process.stdout:
-            self.lines.append(line.rstrip())
+            self.said(line.rstrip())
             if "listens at" in line:
                 self.address = line.split()[-1]
                 listens.set()

@@ -1,1 +1,5 @@
 """What a notebook shows, and what JupyterLab's Launcher offers."""
+
+from serving.notebook.own_server import start_policy_server
+
+__all__ = ["start_policy_server"]
