@@ -64,8 +64,10 @@ class Connection:
                 connection.request(method, path, body, self._local.headers)
                 response = connection.getresponse()
                 return response.status, response.read()
-            except TimeoutError:
+            except TimeoutError as error:
                 self.close()
+                if type(error) is not TimeoutError:
+                    raise  # not the socket's: an alarm has rung meanwhile, which says what for
                 raise ServerUnreachable(
                     f"the policy server at {self.address} has not answered {path} "
                     f"for {self._timeout:.0f} s"

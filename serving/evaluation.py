@@ -95,14 +95,18 @@ def evaluate(
 patience, LONGEST_STRETCHED = 1.0, 60.0
 
 
+class TookTooLong(TimeoutError):
+    """Something had not ended by its time limit; one sentence says what."""
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float, what: str) -> Iterator[None]:
-    """Raises TimeoutError in the middle of the block after `seconds`. Main thread only."""
+    """Raises TookTooLong in the middle of the block after `seconds`. Main thread only."""
     if seconds <= LONGEST_STRETCHED:
         seconds *= patience
 
     def ring(signum, frame):
-        raise TimeoutError(f"{what} took longer than {seconds:.0f} s")
+        raise TookTooLong(f"{what} took longer than {seconds:.0f} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import nbformat
 
+from serving import evaluation
 from serving.examiner.lessons import examination_of
+from serving.examiner.process import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,6 +140,7 @@ def grade_in_process(
     namespace: dict = {"__name__": "__main__", **(imported or {})}
     points, said = {}, {}
     examination = examination_of(assignment)(namespace, seed=7)
+    evaluation.patience, before = PATIENCE, evaluation.patience
     try:
         for cell in notebook.cells:
             mark = cell.metadata.get("nbgrader", {})
@@ -150,5 +153,6 @@ def grade_in_process(
                 if not verdict.passed:
                     said[mark["grade_id"]] = verdict.sentence
     finally:
+        evaluation.patience = before
         examination.close()
     return points, said

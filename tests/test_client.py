@@ -20,6 +20,7 @@ from leftovers import free_port
 from served import ACTIONS, Served
 
 from serving import PolicyClient, client
+from serving.evaluation import TookTooLong, time_limit
 from serving.protocol import (
     EpisodeConflict,
     EpisodeNotFound,
@@ -451,6 +452,17 @@ def test_a_silent_server(a_free_port):
         with pytest.raises(ServerUnreachable, match="has not answered /status for 1 s"):
             PolicyClient(f"http://127.0.0.1:{a_free_port}", timeout=0.6).status()
         assert 0.5 < time.monotonic() - started < 10
+
+
+def test_a_time_limit_of_somebody_elses(a_free_port):
+    """Is a function that was stopped while it asked told so, and not that the server is silent?"""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", a_free_port))
+        listener.listen()
+        player = PolicyClient(f"http://127.0.0.1:{a_free_port}")
+        with pytest.raises(TookTooLong, match="playing took longer than 1 s"):
+            with time_limit(0.6, "playing"):
+                player.status()
 
 
 @contextlib.contextmanager

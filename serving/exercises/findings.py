@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from serving.evaluation import TookTooLong
 from serving.protocol import PolicyServerError
 
 
@@ -52,6 +53,8 @@ def report(
 def explain(error: BaseException, function: str) -> str:
     if isinstance(error, PolicyServerError):
         return f"the policy server refused: {error}"
+    if isinstance(error, TookTooLong):
+        return str(error)
     return f"{function} raised {type(error).__name__}: {error}"
 
 
