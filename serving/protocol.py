@@ -14,6 +14,7 @@ Every message is one HTTP request with a JSON body; every answer is JSON.
 | GET  /policy          |              | PolicySnapshot   | the weights that evaluations meet      |
 | GET  /episodes        |              | Transcripts      | what the latest episodes said and heard|
 | GET  /openapi.json    |              |                  | this table for machines                |
+| GET  /events          |              |                  | what the page at / shows, live         |
 
 Steps cost one round trip or less: `GetAction`, `LogSteps` and `EndEpisode` carry in `reward` and
 `steps` what happened since the previous request. `reward` belongs to the latest action; `steps`
@@ -254,7 +255,9 @@ class Refusal(msgspec.Struct, omit_defaults=True):
 class Transcript(msgspec.Struct):
     """What the server saw of one episode. `observations` has one row more than `actions` once
     the episode has ended; `sources` says for each action who chose it: `policy` or `log`;
-    `ending` is `terminated`, `truncated`, `abandoned`, or null while the episode is open."""
+    `ending` is `terminated`, `truncated`, `abandoned`, or null while the episode is open.
+    `dropped_steps` came before the first one here: of a very long episode, or of one that was asked
+    for with `?since=` a step."""
 
     episode_id: str
     training_enabled: bool

@@ -44,6 +44,7 @@ from serving.web.answers import decode, encode, json_answer, read_body, refusal
 from serving.web.description import describe
 from serving.web.guard import Guard
 from serving.web.http_server import HttpServer, runner
+from serving.web.pages import SHARED, with_headers
 from serving.web.peers import is_loopback
 
 STATIC = Path(__file__).parents[1] / "javascript-pong" / "static"
@@ -62,13 +63,6 @@ HOW_TO_START = (
     f"--observation-size={OBSERVATION_SIZE} --action-size={ACTION_SIZE} "
     "--run=DQN --checkpoint-file=pong"
 )
-
-HEADERS = [
-    # The page brings everything along; whatever else it might be talked into loading is refused.
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; base-uri 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-cache"),  # asks each time, so that an update of the kit is seen
-]
 
 
 class Live(msgspec.Struct):
@@ -262,6 +256,7 @@ def make_app(link: PolicyServerLink, token: str | None = None, hosts: Iterable[s
             Route("/policy", pages.policy),
             Route("/court.json", pages.court),
             Route("/openapi.json", pages.openapi),
+            Mount("/look", StaticFiles(directory=SHARED)),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         exception_handlers={404: pages.refuse, 405: pages.refuse},
@@ -273,20 +268,6 @@ def make_app(link: PolicyServerLink, token: str | None = None, hosts: Iterable[s
 def is_open(scope) -> bool:
     """Whether a request is for the page itself, which anybody may see."""
     return scope["method"] in ("GET", "HEAD") and scope["path"].strip("/") not in ASKS_POLICY_SERVER
-
-
-def with_headers(app):
-    """The app, with HEADERS in all of its answers."""
-
-    async def answer(scope, receive, send) -> None:
-        async def send_with_headers(event) -> None:
-            if event["type"] == "http.response.start":
-                event = {**event, "headers": [*event["headers"], *HEADERS]}
-            await send(event)
-
-        await app(scope, receive, send_with_headers)
-
-    return answer
 
 
 def address_of(policy_server: str) -> str:

@@ -24,6 +24,7 @@ from serving.protocol import (
 )
 from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
+from serving.server.live import Live
 from serving.server.pacing import Caller, Pacing
 from serving.server.supervisor import LearnerSupervisor
 
@@ -36,6 +37,7 @@ class PolicyServer:
         self.book = book
         self.learner = learner
         self.pacing = Pacing(book, learner)
+        self.live = Live(book, learner, self.status)
         self._rng = np.random.default_rng(seed)
         self._started = time.monotonic()
 
@@ -111,7 +113,7 @@ class PolicyServer:
 
     def status(self) -> Status:
         book, learner = self.book, self.learner
-        configure, returns = learner.configure, list(book.returns)
+        configure, returns = learner.configure, list(book.history.returns)
         saved = learner.saved_at
         return Status(
             state=learner.state,

@@ -105,7 +105,13 @@ class Episode:
     def forget_old_steps(self) -> None:
         """Keeps an endless episode from growing without end."""
         many = min(self.taken if self.training_enabled else self.complete, self._most)
-        if len(self.actions) < 2 * self._most or not many:
+        if len(self.actions) >= 2 * self._most:
+            self.forget(many)
+
+    def forget(self, many: int) -> None:
+        """The first steps, or as many as there are."""
+        many = min(many, len(self.actions))
+        if many <= 0:
             return
         del self.observations[: many * self.size]
         for steps in (self.actions, self.rewards, self.log_probabilities, self.versions,

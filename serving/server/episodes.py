@@ -26,6 +26,7 @@ from serving.protocol import (
     check_observation,
 )
 from serving.server.episode import Episode, columns
+from serving.server.history import History
 
 MOST_OPEN_EPISODES = 10_000
 MOST_OPEN_BYTES = 2**30  # of observations
@@ -33,8 +34,6 @@ TRANSCRIPTS_KEPT = 200
 TRANSCRIPT_BYTES = 2**28  # fewer are kept of episodes that are larger together
 ENDED_IDS_REMEMBERED = 20_000
 KEYS_REMEMBERED = 20_000  # of start_episode
-RETURNS_AVERAGED = 20
-CURVE_POINTS = 240
 
 
 class EpisodeBook:
@@ -51,8 +50,7 @@ class EpisodeBook:
         self.open: dict[str, Episode] = {}
         self.transcripts: deque[Episode] = deque(maxlen=TRANSCRIPTS_KEPT)
         self.rejected: deque[Rejection] = deque(maxlen=TRANSCRIPTS_KEPT)
-        self.returns: deque[float] = deque(maxlen=RETURNS_AVERAGED)
-        self.curve: list[tuple[int, float]] = []  # (env steps, mean return), thinned out
+        self.history = History()  # of training episodes
         self.env_steps = 0  # steps of training episodes, by the policy or logged
         self.logged_steps = 0
         self.evaluation_steps = 0
@@ -294,19 +292,9 @@ class EpisodeBook:
             held -= self.transcripts.popleft().bytes
         if episode.training_enabled:
             self.episodes += 1
-            self.returns.append(episode.total)
-            self._draw()
+            self.history.add(self.env_steps, episode.total, episode.versions[-1])
             self._to_take[episode.id] = episode
             self.on_ended(episode)
-
-    def _draw(self) -> None:
-        """Adds a point to the curve; its step counts grow, whoever is still playing meanwhile."""
-        steps, mean = self.env_steps, sum(self.returns) / len(self.returns)
-        if self.curve and self.curve[-1][0] >= steps:
-            self.curve.pop()
-        self.curve.append((steps, round(mean, 3)))
-        if len(self.curve) > CURVE_POINTS:
-            del self.curve[1:-1:2]  # half as dense, as long as before
 
 
 def _forget_oldest(remembered: OrderedDict, most: int) -> None:

@@ -30,6 +30,7 @@ from serving.protocol import (
 )
 from serving.server.calls import PolicyServer
 from serving.server.pacing import Caller
+from serving.server.pages import events_route, is_page, page_routes
 from serving.server.transcripts import many_transcripts, one_transcript
 from serving.web.answers import (
     decode,
@@ -54,23 +55,32 @@ class Views:
         return json_answer(self.status())
 
     async def get_curve(self, request: Request) -> Response:
-        return json_answer(Curve(self.book.curve))
+        return json_answer(Curve(self.book.history.curve))
 
     async def get_policy(self, request: Request) -> Response:
         return json_answer(self.learner.policy.snapshot())
 
     async def get_episodes(self, request: Request) -> Response:
-        last = request.query_params.get("last", "20")
-        if not (last.isdecimal() and len(last) < 10):
-            error = InvalidMessage(f"last is {last[:20]!r}: expected how many episodes to show")
+        try:
+            last = _number_in(request, "last", 20, "how many episodes to show")
+            return many_transcripts(self.book.latest(last), self.book.rejected)
+        except PolicyServerError as error:
             return refusal(error, "episodes")
-        return many_transcripts(self.book.latest(int(last)), self.book.rejected)
 
     async def get_episode(self, request: Request) -> Response:
         try:
-            return one_transcript(self.book.remembered(request.path_params["episode_id"]))
+            since = _number_in(request, "since", 0, "a step to begin at")
+            return one_transcript(self.book.remembered(request.path_params["episode_id"]), since)
         except PolicyServerError as error:
             return refusal(error, "episodes")
+
+
+def _number_in(request: Request, name: str, default: int, meaning: str) -> int:
+    """A number of the query; raises InvalidMessage if it is none."""
+    said = request.query_params.get(name, str(default))
+    if not (said.isascii() and said.isdecimal() and len(said) < 10):
+        raise InvalidMessage(f"{name} is {said[:20]!r}: expected {meaning}")
+    return int(said)
 
 
 class Call:
@@ -134,12 +144,6 @@ def make_app(
     async def openapi(request: Request) -> Response:
         return Response(description, media_type="application/json")
 
-    async def welcome(request: Request) -> Response:
-        return Response(
-            "A policy server. Its calls: /openapi.json; how it is doing: /status.\n",
-            media_type="text/plain",
-        )
-
     routes = [
         Route(f"/{name}", Call(server, name, getattr(server, name), message), methods=["POST"])
         for name, (message, _) in CALLS.items()
@@ -149,7 +153,7 @@ def make_app(
         Route(f"/{name}".replace("{episode_id}", "{episode_id:path}"), view)
         for name, (view, _) in views.items()
     ]
-    routes += [Route("/openapi.json", openapi), Route("/", welcome)]
+    routes += [Route("/openapi.json", openapi), events_route(server.live), *page_routes()]
 
     async def refuse(request: Request, error) -> Response:
         names = ", ".join(f"/{name}" for name in (*CALLS, *views))
@@ -167,4 +171,4 @@ def make_app(
         exception_handlers={404: refuse, 405: refuse},
     )
     app.router.redirect_slashes = False  # a 404 says more than a redirect that a proxy misdirects
-    return Guard(app, hosts, token, "policy server")
+    return Guard(app, hosts, token, "policy server", is_page)

@@ -217,6 +217,7 @@ def greet(
     say(f"policy server listens at http://{host}:{port}")
     if access.token:
         say(f"clients need the token {access.token}")
+        say(f"watch it in a browser: http://{host}:{port}/?token={access.token}")
     if restored_version is not None:
         say(f"goes on from {options.checkpoint_file} (policy v{restored_version})")
     elif keeps:
@@ -275,6 +276,8 @@ async def _serve(
             failed = failed or first_failure(background)
             if learner.fatal or failed:
                 http_server.should_exit = True
+            if http_server.should_exit:
+                server.live.close()  # or uvicorn would wait for the streams of its page
             background = {task for task in background if not task.done()}
     finally:
         http_server.should_exit = True

@@ -14,9 +14,9 @@ from serving.web.answers import encode
 NUMBERS_AT_ONCE = 10_000  # about a millisecond's work
 
 
-def one_transcript(episode: Episode) -> StreamingResponse:
-    """The answer that `encode(episode.transcript())` would be."""
-    return StreamingResponse(_politely(_transcript(episode)), media_type="application/json")
+def one_transcript(episode: Episode, since: int = 0) -> StreamingResponse:
+    """The answer that `encode(episode.transcript())` would be, without the steps before `since`."""
+    return StreamingResponse(_politely(_transcript(episode, since)), media_type="application/json")
 
 
 def many_transcripts(
@@ -42,8 +42,9 @@ def _transcripts(episodes: list[Episode], rejected: list[Rejection]) -> Iterator
     yield b'],"rejected":' + encode(rejected) + b"}"
 
 
-def _transcript(episode: Episode) -> Iterator[bytes]:
+def _transcript(episode: Episode, since: int = 0) -> Iterator[bytes]:
     now = episode.copy()  # it may be played on meanwhile
+    now.forget(since - now.dropped)
     steps, size = len(now.actions), now.size
     rows = len(now.observations) // size
     yield b'{"episode_id":%b,"training_enabled":%b,"observations":' % (

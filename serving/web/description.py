@@ -56,7 +56,13 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
         parameters = []
         if "{" in name:
             parameters = [
-                {"name": "episode_id", "in": "path", "required": True, "schema": {"type": "string"}}
+                {
+                    "name": "episode_id",
+                    "in": "path",
+                    "required": True,
+                    "schema": {"type": "string"},
+                },
+                {"name": "since", "in": "query", "schema": {"type": "integer", "minimum": 0}},
             ]
         elif name == "episodes":
             parameters = [{"name": "last", "in": "query", "schema": {"type": "integer"}}]

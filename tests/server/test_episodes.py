@@ -86,7 +86,7 @@ def take(book: EpisodeBook) -> list[Fragment]:
 def counts(book: EpisodeBook) -> tuple:
     return (
         book.env_steps, book.logged_steps, book.evaluation_steps, book.acted, book.episodes,
-        len(book.open), list(book.returns), len(book.transcripts),
+        len(book.open), list(book.history.returns), len(book.transcripts),
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_rewards_between_two_actions_add_up(book):
     end(book, "e", 4, reward=0.125)
     transcript = book.transcript("e")
     assert transcript.rewards == [1.0 + 0.25 - 3.0, 0.0, 0.0, 4.0 + 0.5 + 0.125]
-    assert list(book.returns) == [sum(transcript.rewards)]
+    assert list(book.history.returns) == [sum(transcript.rewards)]
     assert [r for f in take(book) for r in f.rewards] == transcript.rewards
 
 
@@ -209,14 +209,14 @@ def test_the_curve_goes_back_to_the_start_and_stays_short(book):
         episode_id = book.start(None, training)
         act(book, episode_id, 0)
         end(book, episode_id, 1, reward=number)
-    assert book.curve == [(1, 0.0), (2, 1.0)]  # means of 0, and of 0 and 2
+    assert book.history.curve == [(1, 0.0), (2, 1.0)]  # means of 0, and of 0 and 2
     for _ in range(3_000):
         episode_id = book.start(None, True)
         act(book, episode_id, 0)
         end(book, episode_id, 1, reward=7)
-        assert len(book.curve) <= 240
-    assert book.curve[0] == (1, 0.0) and book.curve[-1] == (3_002, 7.0)
-    assert len(book.curve) > 100 and book.curve == sorted(book.curve)
+        assert len(book.history.curve) <= 240
+    assert book.history.curve[0] == (1, 0.0) and book.history.curve[-1] == (3_002, 7.0)
+    assert len(book.history.curve) > 100 and book.history.curve == sorted(book.history.curve)
 
 
 @pytest.mark.parametrize("truncated", [False, True])
@@ -260,7 +260,7 @@ def test_evaluation_never_reaches_the_learner(book):
     assert take(book) == []
     assert (book.env_steps, book.logged_steps, book.acted, book.episodes) == (0, 0, 0, 0)
     assert book.evaluation_steps == 4
-    assert list(book.returns) == []
+    assert list(book.history.returns) == []
     assert book.transcript("e").training_enabled is False
     assert book.transcript("e").rewards == [0.0, 7.0, 7.0, 1.0]
 

@@ -1,0 +1,294 @@
+"""The policy server's page in a real browser: Debian's Chromium, driven by Playwright.
+
+Screenshots of every run are in the folder that the environment variable PAGE_SCREENSHOTS names.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+import gymnasium as gym
+import httpx
+import pytest
+from leftovers import free_port
+from playwright.sync_api import Page, expect, sync_playwright
+
+from serving.client import PolicyClient
+from serving.running_server import RunningServer
+
+CHROMIUM = Path("/usr/bin/chromium")
+DESKTOP = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}
+TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
+PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", **TOUCH}
+ON_ITS_SIDE = {"viewport": {"width": 844, "height": 390}, "color_scheme": "dark", **TOUCH}
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists() and not os.environ.get("CI"),
+    reason="Chromium is not installed: apt-get install chromium",
+)
+
+# Where the cart stands (m) and how the pole leans (rad), read from what is drawn.
+CART = """() => {
+  const moved = document.querySelector(".cart").transform.baseVal.consolidate().matrix;
+  const turned = document.querySelector(".pole").transform.baseVal.consolidate().matrix;
+  return [moved.e / 100, Math.atan2(turned.b, turned.a)];
+}"""
+
+# Middle of what is painted in the right paddle's colour, in pixels of the court.
+PADDLE = """() => {
+  const canvas = document.querySelector(".picture canvas");
+  const style = getComputedStyle(document.documentElement).getPropertyValue("--right").trim();
+  const [r, g, b] = [1, 3, 5].map(i => parseInt(style.slice(i, i + 2), 16));
+  const scale = canvas.width / 640;
+  const pixels = canvas.getContext("2d").getImageData(Math.round(615 * scale), 0, 1, canvas.height).data;
+  const rows = [];
+  for (let y = 0; y < canvas.height; y++) {
+    const near = (i, wanted) => Math.abs(pixels[4 * y + i] - wanted) < 8;
+    if (near(0, r) && near(1, g) && near(2, b)) rows.push(y / scale);
+  }
+  return rows.length ? (rows[0] + rows.at(-1)) / 2 : null;
+}"""
+
+
+@pytest.fixture(scope="module")
+def a_browser():
+    # As root, which it is in CI's container, Chromium has no sandbox of its own.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(a_browser, request):
+    """Opens pages; none of them may complain, or ask another host for anything."""
+    contexts, complaints = [], []
+
+    def open_(address: str, **options) -> Page:
+        context = a_browser.new_context(**{**DESKTOP, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if is_bad(said) else None)
+        host = httpx.URL(address).netloc.decode()
+        page.on(
+            "request", lambda asked: complaints.append(asked.url) if host not in asked.url else None
+        )
+        page.goto(address)
+        return page
+
+    def is_bad(said) -> bool:
+        # Chromium itself writes down every request that failed, which some tests make happen.
+        return said.type == "error" and "Failed to load resource" not in said.text
+
+    yield open_
+    folder = os.environ.get("PAGE_SCREENSHOTS")
+    for number, context in enumerate(contexts):
+        if folder:
+            name = re.sub(r"\W+", "-", request.node.name)
+            context.pages[0].screenshot(path=f"{folder}/{name}-{number}.png", full_page=True)
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def a_server():
+    """Acts, and does not learn; a few games of CartPole have been played."""
+    with RunningServer(4, 2, learner=False) as server:
+        for seed in range(3):
+            play(server.client(), "CartPole-v1", seed)
+        yield server
+
+
+def play(client: PolicyClient, name: str, seed: int, most: int = 500) -> list[list[float]]:
+    """A game; what the simulator said it looked like, a row a step and one more at the end."""
+    env = gym.make(name)
+    observation, _ = env.reset(seed=seed)
+    seen, over = [observation.tolist()], False
+    episode_id = client.start_episode(f"{name}-{seed}")
+    while not over and len(seen) <= most:
+        action = client.get_action(episode_id, observation)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        client.log_returns(episode_id, reward)
+        seen.append(observation.tolist())
+        over = terminated or truncated
+    client.end_episode(episode_id, observation, truncated=not over)
+    return seen
+
+
+def choose(page: Page, episode_id: str) -> None:
+    page.click(f"#latest [data-episode='{episode_id}']")
+    page.wait_for_selector(f"#player[data-episode='{episode_id}']")
+    page.locator(".picture").focus()
+    page.keyboard.press("Home")  # which ends playing, too
+
+
+def at(page: Page) -> int:
+    return int(page.locator("#player").get_attribute("data-step"))
+
+
+def test_each_drawn_frame_is_the_simulators(a_server, open_page):
+    """Do cart and pole stand, step by step, where the simulator had them and the transcript says?"""
+    seen = play(a_server.client(), "CartPole-v1", 11)
+    transcript = a_server.client().episode("CartPole-v1-11")
+    page = open_page(a_server.address)
+    choose(page, "CartPole-v1-11")
+    assert page.locator("#player").get_attribute("data-drawn") == "cartpole"
+    for step, (simulated, told) in enumerate(zip(seen, transcript.observations, strict=True)):
+        assert at(page) == step
+        place, angle = page.evaluate(CART)
+        for expected in (simulated, told):
+            assert math.isclose(place, expected[0], abs_tol=1e-5)
+            assert math.isclose(angle, expected[2], abs_tol=1e-5)
+        if step < len(transcript.actions):
+            expect(page.locator(".told").first).to_contain_text(
+                f"action {transcript.actions[step]}"
+            )
+        page.keyboard.press("ArrowRight")
+    assert at(page) == len(seen) - 1
+    expect(page.locator(".told").first).to_contain_text("terminated")
+
+
+def test_keys_play_pause_step_and_change_the_speed(a_server, open_page):
+    """Can an episode be played back without a mouse?"""
+    page = open_page(a_server.address)
+    choose(page, "CartPole-v1-0")
+    page.keyboard.press("-")
+    page.keyboard.press("-")
+    page.keyboard.press("-")
+    expect(page.get_by_label("Speed")).to_have_value("0.1")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#player[data-playing=true]")
+    expect(page.locator("#player")).not_to_have_attribute("data-step", "0")
+    page.keyboard.press("Space")
+    page.wait_for_selector("#player[data-playing=false]")
+    step = at(page)
+    page.wait_for_timeout(400)  # two steps, if it still played
+    assert at(page) == step
+    page.keyboard.press("ArrowLeft")
+    assert at(page) == step - 1
+    page.keyboard.press("End")
+    assert at(page) == len(a_server.client().episode("CartPole-v1-0").actions)
+
+
+def test_an_episode_is_followed_while_it_is_played(open_page):
+    """Does the picture follow the present episode as it goes on, and then the next one?"""
+    with RunningServer(4, 2, learner=False) as server:
+        page = open_page(server.address)
+        client = server.client()
+        for name in ("first", "second"):
+            client.start_episode(name)
+            for step in range(6):
+                client.get_action(name, [step / 10, 0, 0, 0])
+                client.log_returns(name, 1.0)
+                if step == 0:
+                    page.wait_for_selector(f"#player[data-episode='{name}']")
+            # The sixth reward travels with the next message.
+            page.wait_for_selector(f"#player[data-episode='{name}'][data-step='5']")
+            assert math.isclose(page.evaluate(CART)[0], 0.5, abs_tol=1e-5)
+            client.end_episode(name, [0.6, 0, 0, 0])
+            expect(page.locator("#watched")).to_contain_text("ended: terminated")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, ON_ITS_SIDE], ids=["desktop", "phone", "side"])
+def test_pong_is_its_court(open_page, size):
+    """Is an episode of Pong drawn as its court, the paddle where the transcript has it?"""
+    with RunningServer(8, 3, learner=False) as server:
+        client = server.client()
+        heights = [-0.5, 0.0, 0.6]
+        client.start_episode("game")
+        for height in heights:
+            client.get_action("game", [0.2, -0.1, 0.6, 0.3, height, 0.1, 0, 0])
+        client.end_episode("game", [0.2, -0.1, 0.6, 0.3, 0.0, 0.1, 0, 0])
+        page = open_page(server.address, **size)
+        choose(page, "game")
+        page.wait_for_selector("#player[data-drawn=pong]")
+        for step, height in enumerate(heights):
+            expect(page.locator("#player")).to_have_attribute("data-step", str(step))
+            assert abs(page.evaluate(PADDLE) - (height + 1) * 200) < 1.5
+            page.keyboard.press("ArrowRight")
+
+
+def test_any_environment_is_its_numbers_over_time(open_page):
+    """Are the observations of an environment that the page does not know drawn over time, with the
+    numbers of the transcript?"""
+    with RunningServer(6, 3, learner=False) as server:
+        seen = play(server.client(), "Acrobot-v1", 1, most=120)
+        page = open_page(server.address)
+        choose(page, "Acrobot-v1-1")
+        assert page.locator("#player").get_attribute("data-drawn") == "numbers"
+        assert page.locator(".picture polyline").count() == 6
+        for _ in range(7):
+            page.keyboard.press("ArrowRight")
+        shown = page.locator(".picture circle").evaluate_all(
+            "dots => dots.map(d => +d.dataset.value)"
+        )
+        assert all(math.isclose(a, b, abs_tol=1e-5) for a, b in zip(shown, seen[7], strict=True))
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, ON_ITS_SIDE], ids=["desktop", "phone", "side"])
+def test_it_says_what_the_server_does(a_server, open_page, size):
+    """Are state, figures, a refused call and who plays there, within the width of the screen?"""
+    client = a_server.client()
+    with pytest.raises(ValueError, match="observation has 2"):
+        client.get_action(client.start_episode(), [1, 2])
+    page = open_page(a_server.address, **size)
+    expect(page.locator("#state")).to_contain_text("idle")
+    status = client.status()
+    expect(page.locator("#episodes")).to_have_text(str(status.episodes))
+    expect(page.locator("#steps")).to_have_text(f"{status.env_steps:,}")
+    expect(page.locator("#refused")).to_contain_text("observation has 2 numbers: expected 4")
+    expect(page.locator("#playing")).to_contain_text("0 steps, return 0")
+    expect(page.locator("#curve")).to_have_attribute("aria-label", re.compile("mean return"))
+    assert page.locator("#curve .means").get_attribute("points").count(",") >= 3
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0
+
+
+def test_a_lost_server_is_found_again(open_page):
+    """Does the page say that the server is gone, and go on by itself when it is back?"""
+    port = free_port()
+    with RunningServer(4, 2, learner=False, port=port) as server:
+        page = open_page(server.address)
+        expect(page.locator("#state")).to_contain_text("idle")
+    expect(page.locator("#problem")).to_contain_text("The policy server does not answer")
+    expect(page.locator("#problem code")).to_contain_text("simple_policy_server.py")
+    with RunningServer(4, 2, learner=False, port=port) as server:
+        play(server.client(), "CartPole-v1", 5)
+        expect(page.locator("#episodes")).to_have_text("1")
+        expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_a_token_in_the_address_is_enough(open_page):
+    """Does the address that the terminal shows open the page, and one without say what is missing?"""
+    with RunningServer(4, 2, learner=False, token="let-me-in") as server:
+        page = open_page(f"{server.address}/?token=let-me-in")
+        expect(page.locator("#state")).to_contain_text("idle")
+        page = open_page(server.address)
+        expect(page.locator("#problem")).to_contain_text("needs its token")
+
+
+def test_it_is_live_while_a_policy_learns(open_page):
+    """With a real learner: do curve, updates and policy versions grow on the page without reload?"""
+    with RunningServer(4, 2) as server:
+        page = open_page(server.address)
+        seed, client = 0, server.client()
+        while client.status().policy_version < 2:
+            play(client, "CartPole-v1", seed := seed + 1)
+        expect(page.locator("#version")).not_to_have_text("v0")
+        expect(page.locator("#updates")).not_to_have_text("0")
+        expect(page.locator("#curve .exploring")).to_have_count(1)
+
+
+def test_behind_jupyter(a_jupyter_server, a_server, open_page):
+    """Does the page work through a Jupyter server's /proxy/PORT/ under a base URL, stream and all?"""
+    port = httpx.URL(a_server.address).port
+    page = open_page(f"{a_jupyter_server}/proxy/{port}/")
+    expect(page.locator("#state")).to_contain_text("idle", timeout=30_000)
+    page.wait_for_selector("#player[data-drawn=cartpole]")
+    play(a_server.client(), "CartPole-v1", 77)
+    choose(page, "CartPole-v1-77")
