@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.bench_access import beside_disturbances
+from tools.bench.parts.access import beside_disturbances
 
 
 def test_who_plays_plays_on():

@@ -12,7 +12,6 @@ machine; the ratios, measured in one run, are what holds. Leave the machine alon
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
@@ -20,7 +19,6 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 
@@ -28,11 +26,7 @@ from tools.bench.bench import Bench, Item, Row
 from tools.bench.parts import PARTS
 from tools.bench.parts.pong import median_curve
 from tools.bench.processes import MARK, end_all
-
-
-def part(name: str) -> ModuleType:
-    """`plan(bench)` yields what to measure, `rows(figures)` what the table says of it."""
-    return importlib.import_module(f"tools.bench.parts.{name.replace('-', '_')}")
+from tools.bench.published import part, publish, versions
 
 
 def plan(bench: Bench) -> list[Item]:
@@ -81,6 +75,7 @@ def machine() -> dict:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions(),
         "load_before": os.getloadavg()[0],
     }
 
@@ -104,6 +99,7 @@ def parse() -> argparse.Namespace:
     add("--peers", type=Path, metavar="DIR", help="the peers' drivers and environments")
     add("--out", type=Path, default=Path("build/bench.json"), metavar="FILE",
         help="where the figures go, as JSON (default: %(default)s)")  # fmt: skip
+    add("--publish", action="store_true", help="write BENCHMARKS.md and its pictures")
     options = parser.parse_args()
     options.only = options.only.split(",")
     if unknown := set(options.only) - set(PARTS):
@@ -134,6 +130,8 @@ def main() -> int:
                        "rows": [row._asdict() for row in rows]}  # fmt: skip
             options.out.write_text(json.dumps(written, indent=1) + "\n")
             show(rows, bench.skipped, options.out)
+            if options.publish:
+                publish(written)
         if options.curve and bench.figures["pong"]:
             options.curve.write_text(json.dumps(median_curve(bench.figures["pong"])) + "\n")
     return 0 if all(row.met is not False for row in rows) else 1

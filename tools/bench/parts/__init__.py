@@ -12,6 +12,7 @@ PARTS = (
     "busy",
     "beside",
     "clients",
+    "access",
     "replay",
     "logs",
     "shards",

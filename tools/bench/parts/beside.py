@@ -8,6 +8,11 @@ from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learning
 from tools.bench.processes import Player, a_free_port, wait_for_port
 
+MEANS = (
+    "Somebody who evaluates beside somebody who trains. The bare echo answers every request "
+    "with nothing: no policy server in Python can be faster."
+)
+
 
 def plan(bench: Bench) -> Iterator[Item]:
     seconds = bench.options.seconds

@@ -9,6 +9,10 @@ from tools.bench.bench import Bench, Item, Row
 from tools.bench.parts.cartpole import ray29
 from tools.bench.processes import Player
 
+MEANS = (
+    "Serving must not wait for learning: a client plays while the learner is at work all the time."
+)
+
 
 def plan(bench: Bench) -> Iterator[Item]:
     seconds = bench.options.seconds

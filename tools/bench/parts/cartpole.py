@@ -10,6 +10,11 @@ from tools.bench.bench import TARGET, Bench, Item, Row
 from tools.bench.parts.learning import learn
 from tools.bench.processes import a_free_port, wait_for_port
 
+MEANS = (
+    "Lesson 01: how long students wait until the pole stays up, from the command on. The "
+    "slowest seed is the one that somebody in a class of thirty meets."
+)
+
 MOST_SECONDS = 90.0  # for one seed
 MOST_PEER_SECONDS = 400.0
 SECONDS_OF_RAY29 = 300.0

@@ -9,6 +9,11 @@ from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learning
 from tools.bench.processes import Player
 
+MEANS = (
+    "A class at one server: whether all get their turn, and whether each step of each is in "
+    "the books."
+)
+
 COUNTS = (1, 4, 16, 64, 256)
 FAIR_AT = 64  # clients
 MOST_UNFAIR = 1.5  # the most that one client gets, beside the least

@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from tools.bench.bench import Bench, Item, Row
 from tools.bench.parts.learning import learn
 
+MEANS = (
+    "Lesson 05: whether an environment of one's own is learned with nothing given but its two "
+    "sizes."
+)
+
 # The return at which gymnasium calls them solved, and the sizes of observation and action.
 ENVIRONMENTS = {"Acrobot-v1": (-100.0, 6, 3), "CartPole-v1": (475.0, 4, 2)}
 RUNS = ("DQN", "PPO")

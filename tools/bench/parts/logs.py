@@ -22,6 +22,8 @@ from tools.bench.bench import (
 from tools.bench.players import play_pong
 from tools.bench.processes import Player
 
+MEANS = "Lesson 03: a policy that never played becomes better than those it watched."
+
 MOST_SECONDS = 900.0  # of catching up
 GAMES = 20  # a policy is judged by
 

@@ -15,6 +15,8 @@ from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learning
 from tools.bench.parts.rollouts import COMMAND as ROLLOUTS
 
+MEANS = "Whether the policy's paddle reacts as one watches: there are 50 ms between two decisions."
+
 WEB_SERVER = ROOT / "serving" / "pong_web_server.py"
 CHROMIUM = "/usr/bin/chromium"
 

@@ -11,6 +11,11 @@ from tools.bench.bench import Bench, Item, Row
 from tools.bench.players import GAMES
 from tools.bench.processes import Player
 
+MEANS = (
+    "Lesson 02: how soon the policy becomes a partner, and what it is worth after a lesson's "
+    "worth of rollouts."
+)
+
 STEPS = 60_000
 MOST_SECONDS = 400.0
 

@@ -11,6 +11,8 @@ from serving import ROOT
 from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learner
 
+MEANS = "Lesson 02: what a second worker is worth on two cores."
+
 COMMAND = ROOT / "serving" / "do_rollouts.py"
 
 
@@ -19,9 +21,9 @@ def plan(bench: Bench) -> Iterator[Item]:
                lambda: bench.figures["rollouts"].append(best_rates()))  # fmt: skip
 
 
-def best_rates() -> dict[int, float]:
+def best_rates() -> dict[str, float]:
     """Steps/s of evaluation games by number of workers, the learner idle; the best of two runs."""
-    rates: dict[int, float] = {}
+    rates: dict[str, float] = {}
     with RunningServer(8, 3) as server:
         wait_for_learner(server)
         for workers in (1, 2, 1, 2):
@@ -31,13 +33,13 @@ def best_rates() -> dict[int, float]:
                 stdout=subprocess.PIPE, text=True, timeout=300, check=True,
             )  # fmt: skip
             rate = float(re.search(r"\(([\d,]+) steps/s\)", done.stdout)[1].replace(",", ""))
-            rates[workers] = max(rate, rates.get(workers, 0.0))
+            rates[str(workers)] = max(rate, rates.get(str(workers), 0.0))
     return rates
 
 
 def rows(figures: dict[str, list]) -> Iterator[Row]:
     (rates,) = figures["rollouts"]
-    one, two = rates[1], rates[2]
+    one, two = rates["1"], rates["2"]
     yield Row("rollouts from two Ray workers beside one",
               f"{two / one:.2f} times ({two:,.0f} and {one:,.0f} steps/s)",
               "more than 1", two > one)  # fmt: skip

@@ -16,6 +16,8 @@ from tools.bench.bench import LARGE, Bench, Item, Row, points_row, share_of_poin
 from tools.bench.parts.logs import GAMES, MOST_SECONDS
 from tools.bench.players import play_pong
 
+MEANS = "The same from files, without HTTP in between."
+
 COMMAND = ROOT / "serving" / "train_from_logs.py"
 
 

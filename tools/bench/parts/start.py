@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learner
 
+MEANS = (
+    "The time from typing the command to the first answer, and to a learner that learns from it."
+)
+
 
 def plan(bench: Bench) -> Iterator[Item]:
     for i in range(bench.options.starts):

@@ -1,6 +1,4 @@
-"""What a playing client feels of others: silent and slow connections, and what a connection costs.
-
-    python tools/bench_access.py
+"""What a playing client feels of others: thousands of silent, slow and abandoned connections.
 
 Measured with a policy server that never learns, so that nothing but the server is measured.
 """
@@ -10,22 +8,21 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
-
-if __name__ == "__main__":  # found from anywhere, also when the package is not installed
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
 
 from serving.running_server import RunningServer
 from serving.web import peers
+from tools.bench.bench import Bench, Item, Row
+
+MEANS = "Whether strangers who only hold the line can spoil the game of somebody who plays."
 
 SECONDS = 5.0  # that a client plays beside each kind of disturbance
+MOST_MS = 10.0  # that its slowest answer of a hundred may take
 MANY = 2_000  # connections
 RETRY = 0.02  # seconds after a connection that was ended is made again
 AGAIN = 0.02  # seconds until a slow one sends another byte, all of them in turn
@@ -37,6 +34,26 @@ DISTURBANCES: dict[str, tuple[bytes, bytes]] = {
     "slow headers": (b"GET /status HTTP/1.1\r\nX: ", b"y"),
     "slow bodies": (HEAD + b"\r\n{", b" "),
 }
+
+
+def plan(bench: Bench) -> Iterator[Item]:
+    yield Item("a client beside strangers", 40, lambda: measure(bench))
+
+
+def measure(bench: Bench) -> None:
+    bench.figures["access"].append(
+        {"whose_us": cost_of_knowing_whose(), "beside": beside_disturbances()}
+    )
+
+
+def rows(figures: dict[str, list]) -> Iterator[Row]:
+    (found,) = figures["access"]
+    for what, answers in found["beside"].items():
+        yield Row(f"get_action, p99, {'beside ' if what != 'alone' else ''}{what}",
+                  f"{answers['p99 ms']:.2f} ms ({answers['steps/s']:,.0f} steps/s)",
+                  f"below {MOST_MS:.0f} ms", answers["p99 ms"] < MOST_MS)  # fmt: skip
+    yield Row("to know whose a connection is, once a connection", f"{found['whose_us']:.0f} us",
+              "", None)  # fmt: skip
 
 
 def play(server: RunningServer, seconds: float) -> dict[str, float]:
@@ -113,7 +130,7 @@ def beside_disturbances(many: int = MANY, seconds: float = SECONDS) -> dict[str,
         results = {"alone": play(server, seconds)}
         for name, (begin, go_on) in DISTURBANCES.items():
             with disturbed(server.address, many, begin, go_on):
-                results[f"{many} {name}"] = play(server, seconds)
+                results[f"{many:,} {name}"] = play(server, seconds)
     return results
 
 
@@ -129,10 +146,3 @@ def cost_of_knowing_whose() -> float:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as line:
             return microseconds(lambda: peers.owner_of(line.getsockname(), listener.getsockname()))
-
-
-if __name__ == "__main__":
-    print(f"whose a connection is: {cost_of_knowing_whose():.0f} µs, once a connection")
-    for what, figures in beside_disturbances().items():
-        said = "  ".join(f"{name} {figure:9.2f}" for name, figure in figures.items())
-        print(f"{what:26} {said}")
