@@ -19,6 +19,7 @@ from serving.examiner.line import Gone, Line
 from serving.running_server import RunningServer
 
 SECONDS_FOR_A_CALL = 60.0  # where nobody has set a time limit
+SECONDS_THAT_MEAN_HANGING = 10.0  # a shorter limit is the rest of a longer one
 ALLOWED = {
     "POST": ("/start_episode", "/get_action", "/log_action", "/log_steps", "/log_returns",
              "/end_episode"),
@@ -37,6 +38,7 @@ class Notebook:
     def __init__(self):
         self.line: Line | None = None
         self._may_start = 0
+        self._hung: dict[int, str] = {}  # by function: how long it was waited for in vain
 
     def connected(self, connection: socket.socket) -> None:
         self.line = Line(connection, "examiner", self._serve, self._offer, self._stand_in)
@@ -85,9 +87,12 @@ class Notebook:
             raise Gone("it has hung up")
         return self.line.ask(what, *arguments)
 
-    def ask_in_time(self, what: str, *arguments):
+    def ask_in_time(self, what: str, number: int, *arguments):
         """The same of the student's code, which is stopped there when the time limit that runs here
-        ends; the examiner's own then says what took too long."""
+        ends; the examiner's own then says what took too long. A function that has hung once is not
+        waited for again: the next question about it is answered by the same sentence."""
+        if what == "call" and number in self._hung:
+            raise TimeoutError(self._hung[number])
         running = (
             self.line is not None and self.line.serving
         )  # within a call that is limited already
@@ -95,7 +100,16 @@ class Notebook:
         seconds = 0.0 if running else left or SECONDS_FOR_A_CALL
         ends = time.monotonic() + seconds
         try:
-            return self.ask(what, *arguments, seconds)
+            return self._until_the_alarm(left, ends, what, number, *arguments, seconds)
+        except TimeoutError as late:
+            if not running and left > SECONDS_THAT_MEAN_HANGING and time.monotonic() > ends - 2:
+                self._hung[number] = str(late)
+            raise
+
+    def _until_the_alarm(self, left: float, ends: float, *ask):
+        """An answer that came too late is as good as none: then the alarm is waited for."""
+        try:
+            return self.ask(*ask)
         except Exception as error:
             if left and type(error).__name__ == "TimeoutError" and time.monotonic() > ends - 2:
                 time.sleep(5.0)

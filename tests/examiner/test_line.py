@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from serving.evaluation import time_limit
+from serving.examiner import stand_ins
 from serving.examiner.candidate import Candidate
 from serving.examiner.line import Gone, Line
 from serving.examiner.stand_ins import Function, Notebook
@@ -156,6 +158,22 @@ def test_a_function_that_does_not_end_is_stopped(a_notebook):
     with pytest.raises(TimeoutError, match="waiting took longer than 2 s"):
         with time_limit(2.0, "waiting"):
             function()
+    assert a_notebook.get("echo")("again") == "again"
+
+
+def test_what_has_hung_once_is_not_waited_for_again(a_notebook, monkeypatch):
+    """Is the next question about such a function answered at once, by the same sentence, and one about
+    another as ever?"""
+    monkeypatch.setattr(stand_ins, "SECONDS_THAT_MEAN_HANGING", 1.0)
+    function = a_notebook.get("forever")
+    with pytest.raises(TimeoutError, match="waiting took longer than 2 s") as first:
+        with time_limit(2.0, "waiting"):
+            function()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError) as second, time_limit(20.0, "waiting once more"):
+        a_notebook.get("forever")()
+    assert time.monotonic() - began < 1.5
+    assert str(second.value) == str(first.value)
     assert a_notebook.get("echo")("again") == "again"
 
 
