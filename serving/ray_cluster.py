@@ -82,7 +82,7 @@ def attach_ray(address: str = "auto", **options) -> str:
     does "auto" where RAY_ADDRESS says so. `options` go to ray.init().
 
     Returns a sentence about what it has done; raises ConnectionError if the Ray at an `address`
-    given cannot be used.
+    given cannot be used, or if none starts.
     """
     if os.environ.get("EXAMINER"):
         return "no Ray while an examiner asks: one process is enough"
@@ -100,19 +100,38 @@ def attach_ray(address: str = "auto", **options) -> str:
         except ConnectionError:
             if address != "auto":
                 raise
-    ray.init(
-        address="local",  # without it, a running Ray would be attached to
-        num_cpus=os.cpu_count(),
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE,
-        **QUIET,
-        **options,
-    )
+    _start(**options)
     return f"started a local Ray{why}"
 
 
 class AnotherVersion(ConnectionError):
     """A Ray runs there, and processes of this Python and this Ray cannot join it."""
+
+
+def _start(**options) -> None:
+    """Starts a Ray of this process's own. Ray gives up after half a minute, which on a busy machine
+    is too early: then it is tried once more."""
+    import ray
+
+    for _ in range(2):
+        try:
+            ray.init(
+                address="local",  # without it, a running Ray would be attached to
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                **QUIET,
+                **options,
+            )
+            return
+        except Exception as error:  # noqa: BLE001 - Ray has no narrower one for it
+            if "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()  # of what was begun
+    raise ConnectionError(
+        "Ray has not started within a minute: this machine is very busy. Stop what else runs on it, "
+        "such as another lesson's policy server, and try again"
+    )
 
 
 def _attach(address: str, **options) -> None:

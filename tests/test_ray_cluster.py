@@ -93,3 +93,18 @@ def test_a_ray_of_ones_own_can_be_asked_for(another_version, monkeypatch):
     """Does RAY_ADDRESS=local keep "auto" from looking for anybody's?"""
     monkeypatch.setenv("RAY_ADDRESS", "local")
     assert attach_ray() == "started a local Ray"
+
+
+def test_a_ray_that_starts_slowly_is_waited_for(no_ray, monkeypatch):
+    """Ray gives up after half a minute: is it tried once more, and the second failure a sentence?"""
+    tried = []
+
+    def too_busy(**options):
+        tried.append(options["address"])
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.delenv("EXAMINER", raising=False)
+    monkeypatch.setattr("ray.init", too_busy)
+    with pytest.raises(ConnectionError, match="this machine is very busy"):
+        attach_ray()
+    assert tried == ["local", "local"]
