@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from argparse import Namespace
@@ -12,7 +13,7 @@ from serving import ROOT
 from serving.logs import check_log
 from tools.bench.__main__ import plan, rows_of
 from tools.bench.bench import LARGE, Bench
-from tools.bench.parts import PARTS, environments, on_policy
+from tools.bench.parts import PARTS, checks, environments, on_policy
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess:
@@ -116,3 +117,20 @@ def test_peers_that_are_there_are_planned(tmp_path):
     names = " ".join(item.name for item in plan(planned))
     assert "Ray 2.9.3" in names and "SB3" in names and "echo" in names
     assert not planned.skipped
+
+
+def test_a_lessons_check_cells_are_timed(tmp_path):
+    """Are they run with the right answers, in a process of their own, and the slowest one told?"""
+    figures = checks.in_a_kernel("03-learn-from-logs")
+    assert set(figures["seconds"]) == {"check_replay", "check_importance_weight"}
+    assert 0 < figures["seconds"]["check_importance_weight"] < figures["seconds"]["check_replay"]
+    (row,) = rows_of({"checks": [figures]})
+    assert "check_replay" in row.measured
+
+
+def test_every_lesson_has_check_cells():
+    """Does the bench find all of them: each function `check_...` that a lesson calls?"""
+    for folder in (ROOT / "solutions").iterdir():
+        text = (folder / f"{folder.name}.ipynb").read_text()
+        called = set(re.findall(r'"(?:if )?(check_\w+)\(', text)) - {"check_env", "check_server"}
+        assert called and called == set(checks.CHECK.findall("\n".join(f"{c}(" for c in called)))

@@ -2,6 +2,7 @@
 
 PARTS = (
     "start",
+    "checks",
     "memory",
     "cartpole",
     "pong",
