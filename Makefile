@@ -13,7 +13,7 @@ JUPYTER := $(CURDIR)/tools/jupyter
 MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test long-test grade lessons images bench lock clean
+.PHONY: help .venv lab demo test long-test grade report lessons images bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -52,15 +52,18 @@ demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 test: $(INSTALLED) ## run the tests
 	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
-long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (two hours)
+long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (half a night)
 	@AUTOGRADES=30 RESTARTS=20 JOURNEYS=all SEQUENCES=5000 LONG_SUPERVISION=1 CASES=20000 \
-	  PYTHONS=all \
-	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys \
+	  PYTHONS=all LONG_TEST=1 \
+	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys tests/examiner \
 	  tests/server/test_restarts.py tests/server/test_interleavings.py \
 	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py $(ARGS)
 
 grade: $(INSTALLED) ## autograde all that was handed in: make grade LESSON=01-serve-and-learn
 	@$(PYTHON) tools/grade.py $(LESSON) $(ARGS)
+
+report: $(INSTALLED) ## a page on how the class did: make report LESSON=01-serve-and-learn
+	@$(PYTHON) tools/report.py $(LESSON) $(ARGS)
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
 	@$(PYTHON) tools/make_lessons.py $(ARGS)

@@ -75,7 +75,16 @@ class Course:
             "autograde", self.assignment, f"--student={student}", "--force", *self.options,
             timeout=timeout,
         )  # fmt: skip
-        seconds = time.monotonic() - started
+        graded = self.graded(student)
+        graded.seconds = time.monotonic() - started
+        return graded
+
+    def grade_all(self, timeout: float) -> str:
+        """Runs plain `nbgrader autograde` on what was not graded yet; returns its log."""
+        return self.run("autograde", self.assignment, *self.options, timeout=timeout)
+
+    def graded(self, student: str) -> Graded:
+        """What came of a submission, in the notebook and in the gradebook."""
         notebook = nbformat.read(
             self.folder / "autograded" / student / self.assignment / f"{self.assignment}.ipynb",
             as_version=4,
@@ -92,7 +101,7 @@ class Course:
                 said[mark["grade_id"]] = errors[0].evalue if errors else noise[0].text
         stored = self._stored_points(student)
         assert stored == points, f"the gradebook has {stored}, the notebook says {points}"
-        return Graded(points, said, seconds)
+        return Graded(points, said, 0.0)
 
     def feedback(self, student: str) -> str:
         self.run(
