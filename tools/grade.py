@@ -170,7 +170,10 @@ def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
     ):
         graded = private.find_submission(lesson, student)
         common.update_or_create_student(student)
-        submission = common.update_or_create_submission(lesson, student, timestamp=graded.timestamp)
+        with common.db.no_autoflush:  # nbgrader builds a submission before it adds it
+            submission = common.update_or_create_submission(
+                lesson, student, timestamp=graded.timestamp
+            )
         submission.late_submission_penalty = graded.late_submission_penalty
         for notebook in graded.notebooks:
             for grade in notebook.grades:

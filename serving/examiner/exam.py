@@ -20,6 +20,7 @@ import gymnasium as gym
 
 from serving.client import PolicyClient
 from serving.evaluation import RecordingEnv, evaluate, frozen_policy, time_limit
+from serving.examiner.examination import Look
 from serving.examiner.stand_ins import Notebook
 from serving.exercises.serve_and_learn import RUN_ONE_EPISODE, Findings, Task, compare_all, watch
 from serving.policy import Policy
@@ -57,6 +58,7 @@ class Exam:
         self._make_server = lambda: RunningServer(observation_size, action_size, **options).start()
         self.server = self._make_server()
         self.client = self.server.client()
+        self.looks: list[Look] = []  # at the policy that learns from the student
         self._findings: Findings | None = None
         atexit.register(self.close)
 
@@ -146,7 +148,8 @@ class Exam:
                 policy = frozen_policy(self.client)
                 if policy.version != looked_at:
                     looked_at = policy.version
-                    best = max(best, self.judge(policy))
+                    self.looks.append(Look(played, self.judge(policy), policy))
+                    best = max(best, self.looks[-1].measured)
         self._compare(env, known)
         assert best >= target, (
             f"after {len(env.episodes)} episodes ({played} steps) of your {self.teacher} the policy "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from serving.evaluation import time_limit
 from serving.examiner.line import Gone
 from serving.examiner.stand_ins import Notebook
+from serving.policy import Policy
 
 SECONDS_FOR_AN_ANSWER = 20.0
 NOT_ASKED = (
@@ -21,15 +25,39 @@ NOT_ASKED = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a question came to. `sentence`: what is wrong; None if nothing is."""
+    """What a question came to. `sentence`: what is wrong; None if nothing is.
+
+    curve, policy
+        of a question about learning: [env steps played, how good the frozen policy was] at each look,
+        and the policy of the last of them, as `packed` packs it
+    """
 
     question: str
     sentence: str | None
     seconds: float
+    curve: list[list[float]] = field(default_factory=list)
+    policy: str | None = None
 
     @property
     def passed(self) -> bool:
         return self.sentence is None
+
+
+class Look(NamedTuple):
+    """One of the times a policy was judged while it learned."""
+
+    steps: int
+    measured: float
+    policy: Policy
+
+
+def packed(policy: Policy) -> str:
+    """A policy as a line of text."""
+    return base64.b64encode(msgspec.msgpack.encode(policy.pack())).decode()
+
+
+def unpacked(text: str) -> Policy:
+    return Policy.unpack(msgspec.msgpack.decode(base64.b64decode(text)))
 
 
 class Examination:
@@ -53,7 +81,7 @@ class Examination:
 
     def ask(self, question: str) -> Verdict:
         """The verdict on one question. Whatever goes wrong on the way is a failure that is told."""
-        began, sentence = time.monotonic(), None
+        began, sentence, seen = time.monotonic(), None, len(self._looks())
         try:
             if question not in self.questions():
                 raise AssertionError(f"this lesson has no question {question}")
@@ -64,7 +92,9 @@ class Examination:
             sentence = f"the notebook stopped answering: {gone}"
         except Exception as error:  # noqa: BLE001 - a question without a verdict is not passed
             sentence = f"{type(error).__name__}: {error}"
-        return Verdict(question, sentence, time.monotonic() - began)
+        seconds, looks = time.monotonic() - began, self._looks()[seen:]
+        policy = packed(looks[-1].policy) if looks else None
+        return Verdict(question, sentence, seconds, [[*look[:2]] for look in looks], policy)
 
     def function(self, name: str) -> Callable:
         """The notebook's function; raises AssertionError if there is none."""
@@ -83,6 +113,9 @@ class Examination:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the student's code
             raise AssertionError(f"{name} raised {type(error).__name__}: {error}") from None
+
+    def _looks(self) -> list[Look]:
+        return [look for thing in self._to_close for look in getattr(thing, "looks", ())]
 
     def closing(self, thing):
         """The thing, which is closed with this examination."""

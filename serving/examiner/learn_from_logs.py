@@ -8,7 +8,7 @@ from pathlib import Path
 from serving import ROOT
 from serving.evaluation import evaluate, frozen_policy, time_limit
 from serving.examiner.exam import Exam
-from serving.examiner.examination import Examination
+from serving.examiner.examination import Examination, Look
 from serving.exercises.learn_from_logs import (
     TOPICS,
     WEIGHT_TOPICS,
@@ -49,8 +49,10 @@ class ReplayExam(Exam):
         wait_until(
             self.client, lambda status: status.state == "idle", seconds, "the learner to catch up"
         )
-        returns = evaluate(frozen_policy(self.client), PongEnv, games, 30_000)
+        policy = frozen_policy(self.client)
+        returns = evaluate(policy, PongEnv, games, 30_000)
         mean = sum(returns) / len(returns)
+        self.looks.append(Look(steps, mean, policy))
         assert mean >= target, (
             f"after your replay of {len(episodes)} games the policy reaches a mean return of "
             f"{mean:.1f}, expected {target:g}"

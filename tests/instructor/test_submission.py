@@ -29,6 +29,7 @@ from serving.examiner.gradebook import learn_assignment
 from serving.examiner.kernel import TRUST
 from serving.examiner.submission import MISSING, RestoreCells, known_cells, read_notebook
 from tools.grades import GradesTable
+from tools.learning_platforms import CanvasTable, MoodleTable
 
 LESSON = "01-serve-and-learn"
 LESSONS = sorted(folder.name for folder in (ROOT / "lessons").iterdir())
@@ -77,17 +78,23 @@ class Class:
         path = self.folder / "autograded" / student / LESSON / f"{LESSON}.ipynb"
         return nbformat.read(path, as_version=4)
 
-    def table(self) -> dict[str, dict[str, str]]:
-        """The lines of `nbgrader export`, by student."""
+    def exported(self, table: type[GradesTable]) -> list[list[str]]:
+        """What `nbgrader export` writes by this exporter."""
         application = ExportApp(config=self.config)
         application.coursedir = self.course
-        exporter = GradesTable(parent=application)
+        exporter = table(parent=application)
         exporter.assignment = [self.config.CourseDirectory.assignment_id]
         exporter.to = str(self.folder / "grades.csv")
         with self.gradebook() as gradebook:
             exporter.export(gradebook)
         with open(exporter.to, newline="") as file:
-            return {line["student_id"]: line for line in csv.DictReader(file)}
+            return list(csv.reader(file))
+
+    def table(self) -> dict[str, dict[str, str]]:
+        """The lines of `nbgrader export`, by student."""
+        heading, *lines = self.exported(GradesTable)
+        found = [dict(zip(heading, line)) for line in lines]
+        return {line["student_id"]: line for line in found}
 
 
 @pytest.fixture
@@ -351,6 +358,25 @@ def test_a_broken_submission_stops_nobody(a_class, caplog):
     assert "lesson one.ipynb" in table["dan"]["remark"]
     assert re.search("dan, .*lesson one.ipynb", caplog.text)
     assert "not a grade of 0" in re.sub(r"\s+", " ", a_class.graded("bob").cells[0].source)
+
+
+@pytest.mark.parametrize("table", [CanvasTable, MoodleTable])
+def test_learning_platforms_are_told_what_stands(a_class, table):
+    """Has the file the platform's columns, a student with points, nobody without, and of Canvas's the
+    most that can be had?"""
+    a_class.hand_in("ada", content(released(LESSON)))
+    a_class.hand_in("bob", BROKEN["empty"])
+    a_class.autograde()
+    with a_class.gradebook() as gradebook:
+        gradebook.update_or_create_student("ada", first_name="Ada", last_name="Lovelace")
+        gradebook.add_student("nemo")
+    heading, *lines = a_class.exported(table)
+    assert tuple(heading[:5]) == table.columns and LESSON in heading[5] and len(heading) == 6
+    if table is CanvasTable:
+        assert lines.pop(0)[5] == "22.0"
+        assert lines == [["Lovelace, Ada", "", "ada", "ada", "", "22.0"]]
+    else:
+        assert lines == [["Ada", "Lovelace", "ada", "ada", "", "22.0"]]
 
 
 def test_points_by_hand_are_waited_for(a_class):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 
@@ -71,3 +72,22 @@ def test_what_is_no_notebook_is_named(tmp_path):
     assert "is no notebook" in wrong_with(file)
     file.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
     assert wrong_with(file) == "lesson.ipynb has no cells"
+
+
+def test_the_report_says_who_stands_where(a_class):
+    """Does the page have the whole class: what to look at, with the evidence; what was wrong most, with
+    a sentence and a cell; and everybody's points?"""
+    grade(a_class)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "report.py", LESSON, *a_class.options],
+        capture_output=True, text=True, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (a_class.folder / "grading" / f"{LESSON}.html").read_text()
+    look_at, _, rest = page.partition("What the class got wrong")
+    for words in ("exits", "stopped: ", "exits.json.gz", "empty", "is empty", "torn"):
+        assert words in look_at
+    assert "half" not in look_at
+    assert "replay raised NotImplementedError" in rest and "raise NotImplementedError(" in rest
+    assert re.search(r"half.*graded</td><td[^>]*>3<", rest)
+    assert "http" not in page, "the page needs nobody else"
