@@ -86,7 +86,6 @@ def attach_ray(address: str = "auto", **options) -> str:
     """
     if os.environ.get("EXAMINER"):
         return "no Ray while an examiner asks: one process is enough"
-    import ray
 
     why = ""
     if address != "local" and (address != "auto" or os.environ.get("RAY_ADDRESS") != "local"):
