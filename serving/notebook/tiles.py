@@ -40,6 +40,23 @@ def pong() -> dict:
     }
 
 
+def policy_server() -> dict:
+    """The page of this machine's policy server, which says what to do if there is none. For the
+    token see `pong`."""
+    token = secrets.token_urlsafe(16)
+    return {
+        "command": [sys.executable, "-m", "serving.server.relay", "--port={port}"],
+        "environment": {"POLICY_PAGE_TOKEN": token},
+        "request_headers_override": {"Authorization": f"Bearer {token}"},
+        "timeout": 20,
+        "launcher_entry": {
+            "title": "Policy server",
+            "icon_path": str(ICONS / "icon_policy_server.svg"),
+            "category": "Notebook",
+        },
+    }
+
+
 def tensorboard() -> dict:
     """TensorBoard, on the events of every policy server that was started in the kit's folder."""
     return {

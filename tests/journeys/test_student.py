@@ -64,7 +64,7 @@ def test_make_lab_opens_where_one_starts(a_lab):
     assert not {"solutions", "tests", "nbgrader_config.py"} & files
     assert "Nbgrader" not in a_lab.menus()
     a_lab.menu("File", "New Launcher")
-    for tile in ("Pong", "TensorBoard"):
+    for tile in ("Policy server", "Pong", "TensorBoard"):
         icon = a_lab.page.locator(f".jp-LauncherCard[title^='{tile}'] img")
         assert icon.evaluate("async icon => { await icon.decode(); return icon.naturalWidth; }") > 0
     a_lab.photograph("launcher")

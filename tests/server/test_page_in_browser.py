@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -261,6 +263,33 @@ def test_a_lost_server_is_found_again(open_page):
         play(server.client(), "CartPole-v1", 5)
         expect(page.locator("#episodes")).to_have_text("1")
         expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_the_tiles_page_waits_for_a_server(open_page, a_free_port):
+    """Where no policy server runs, does the page behind the tile say how to start one, and show it
+    when it is there, whose token it finds by itself?"""
+    page_port = free_port()
+    command = [sys.executable, "-m", "serving.server.relay", f"--port={page_port}"]
+    command.append(f"--policy-server=http://localhost:{a_free_port}")
+    environment = {**os.environ, "POLICY_SERVER_TOKEN": "let-me-in"}
+    relay = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        address = relay.stdout.readline().split()[-1]
+        page = open_page(address)
+        expect(page.locator("#problem")).to_contain_text("no policy server answers at")
+        expect(page.locator("#problem code")).to_contain_text("simple_policy_server.py")
+        with RunningServer(4, 2, learner=False, port=a_free_port, token="let-me-in") as server:
+            client = PolicyClient(server.address, token="let-me-in", quiet=True)
+            seen = play(client, "CartPole-v1", 3)
+            expect(page.locator("#state")).to_contain_text("idle")
+            choose(page, "CartPole-v1-3")
+            page.keyboard.press("End")
+            assert math.isclose(page.evaluate(CART)[0], seen[-1][0], abs_tol=1e-5)
+        expect(page.locator("#problem")).to_be_visible()
+    finally:
+        relay.terminate()
+        relay.wait(20)
+        relay.stdout.close()
 
 
 def test_a_token_in_the_address_is_enough(open_page):

@@ -25,6 +25,21 @@ def port_of(server: WebServer) -> str:
     return server.address.split("?")[0].strip("/").rpartition(":")[2]
 
 
+def test_the_policy_servers_tile_works_under_any_name(a_jupyter_server):
+    """Is the page there whether or not a policy server runs, for users of this Jupyter only, and
+    does it ask for what the server says by what works through Jupyter?"""
+    page = f"{a_jupyter_server}/policy-server/"
+    shown = httpx.get(page, headers={**HUB, "Accept": "text/html"}, timeout=60)
+    assert shown.status_code == 200 and "<h1>Policy server" in shown.text
+    assert httpx.get(page + "page/main.js", headers=HUB).status_code == 200
+    # One may run on this machine, of which nobody here knows anything.
+    status = httpx.get(page + "status", headers=HUB)
+    assert status.status_code in (200, 403, 503)
+    if status.status_code == 503:
+        assert "no policy server answers at" in status.json()["error"]
+    assert httpx.get(page + "status", headers=FOREIGN).json()["error"].startswith("a page of")
+
+
 def test_the_tile_works_under_any_name(a_jupyter_server):
     """Does Jupyter let its users to the page whatever it is called, and other sites' pages not?"""
     page = f"{a_jupyter_server}/pong/"
