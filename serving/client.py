@@ -33,12 +33,16 @@ from serving.protocol import (
     EpisodeStarted,
     GetAction,
     InvalidMessage,
+    KeepPolicy,
+    KeptPolicies,
+    KeptPolicy,
     LogAction,
     LoggedStep,
     LogReturns,
     LogSteps,
     PolicyServerError,
     Refusal,
+    ServePolicy,
     ServerUnreachable,
     StartEpisode,
     Status,
@@ -53,12 +57,16 @@ TIMEOUT = 60.0  # seconds until a silent server counts as unreachable
 BLOCK_NUMBERS = 20_000  # observation numbers in a block of logged steps
 BLOCK_STEPS = 500
 
+REPEATABLE = {"/start_episode", "/keep_policy", "/serve_policy"}  # once or twice is the same
+
 _encode = msgspec.json.encode
 _decoders = {
     type_: msgspec.json.Decoder(type_)
     for type_ in (
         Action,
         EpisodeStarted,
+        KeptPolicies,
+        KeptPolicy,
         PolicySnapshot,
         Refusal,
         Status,
@@ -144,14 +152,21 @@ class PolicyClient:
 
     # -- playing ------------------------------------------------------------------------------
 
-    def start_episode(self, episode_id: str | None = None, training_enabled: bool = True) -> str:
+    def start_episode(
+        self,
+        episode_id: str | None = None,
+        training_enabled: bool = True,
+        policy_version: int | None = None,
+    ) -> str:
         """Starts an episode and returns its id.
 
         `training_enabled=False`: nothing of it reaches the learner, and actions are greedy, which
-        is how a policy is evaluated.
+        is how a policy is evaluated. Then a `policy_version` of `policies()` can be asked to act;
+        raises PolicyNotKept if there is none of that number.
         """
         key = self._keys.pop(episode_id, None) if isinstance(episode_id, str) else None
-        message = StartEpisode(episode_id, training_enabled, key or uuid.uuid4().hex)
+        key = key or uuid.uuid4().hex
+        message = StartEpisode(episode_id, training_enabled, policy_version, key)
         try:
             started = self._post("/start_episode", message, "start_episode()", EpisodeStarted)
         except (ServerUnreachable, KeyboardInterrupt):
@@ -247,9 +262,25 @@ class PolicyClient:
         """What the server saw of one episode."""
         return self._get(f"/episodes/{quote(episode_id, safe='')}", Transcript)
 
-    def policy(self) -> PolicySnapshot:
-        """The policy as evaluations meet it, as a copy that learns no more."""
-        return self._get("/policy", PolicySnapshot)
+    def policy(self, version: int | None = None) -> PolicySnapshot:
+        """The policy as evaluations meet it, as a copy that learns no more: the one that acts, or a
+        version of `policies()`."""
+        query = "" if version is None else f"?version={int(version)}"
+        return self._get(f"/policy{query}", PolicySnapshot)
+
+    def policies(self) -> KeptPolicies:
+        """Which versions the server has kept along the way."""
+        return self._get("/policies", KeptPolicies)
+
+    # -- going back ---------------------------------------------------------------------------
+
+    def keep_policy(self, version: int, name: str) -> KeptPolicy:
+        """Gives a version of `policies()` a name, under which it is kept for good."""
+        return self._post("/keep_policy", KeepPolicy(version, name), "keep_policy", KeptPolicy)
+
+    def serve_policy(self, version: int | None = None) -> KeptPolicies:
+        """Lets a version of `policies()` act from now on, also after a restart; None: the newest."""
+        return self._post("/serve_policy", ServePolicy(version), "serve_policy", KeptPolicies)
 
     def close(self) -> None:
         """Closes this thread's connection; the next call opens a new one."""
@@ -288,7 +319,7 @@ class PolicyClient:
         except (TypeError, msgspec.ValidationError) as error:
             raise InvalidMessage(f"{call}: {error}") from None
         # Not so the messages of an episode that somebody else started: their step is not known.
-        may_repeat = path == "/start_episode" or message.step is not None
+        may_repeat = path in REPEATABLE or message.step is not None
         status, answer = self._line.request("POST", path, body, may_repeat)
         while status == 202:
             self._say(self._decode(Waiting, answer).waiting_for)
@@ -296,7 +327,7 @@ class PolicyClient:
         if self._said:
             self._say("")
         if status != 200:
-            raise _error(status, answer, call, message.episode_id)
+            raise _error(status, answer, call, getattr(message, "episode_id", None))
         return self._decode(answer_type, answer) if answer_type else None
 
     def _decode(self, answer_type, answer: bytes):

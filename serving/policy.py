@@ -103,6 +103,12 @@ class Policy:
         )
 
     @property
+    def bytes(self) -> int:
+        """Of its weights, which are nearly all of it."""
+        layers = [*self.layers, *(self.averaged or ())]
+        return sum(weights.nbytes + bias.nbytes for weights, bias in layers)
+
+    @property
     def observation_size(self) -> int:
         return self.layers[0][0].shape[0]
 

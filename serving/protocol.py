@@ -10,8 +10,11 @@ Every message is one HTTP request with a JSON body; every answer is JSON.
 | POST /log_steps       | LogSteps     | Recorded, Waiting| a block of steps somebody else took    |
 | POST /log_returns     | LogReturns   | Recorded         | reward for the latest action           |
 | POST /end_episode     | EndEpisode   | Recorded, Waiting| the last observation; no more actions  |
+| POST /keep_policy     | KeepPolicy   | KeptPolicy       | a version gets a name, and stays       |
+| POST /serve_policy    | ServePolicy  | KeptPolicies     | which version acts from now on         |
 | GET  /status          |              | Status           | how serving and learning are going     |
 | GET  /policy          |              | PolicySnapshot   | the weights that evaluations meet      |
+| GET  /policies        |              | KeptPolicies     | which versions can be gone back to     |
 | GET  /episodes        |              | Transcripts      | what the latest episodes said and heard|
 | GET  /openapi.json    |              |                  | this table for machines                |
 | GET  /events          |              |                  | what the page at / shows, live         |
@@ -26,6 +29,9 @@ episode may say in `step` how many of its steps the server holds already. The ve
 for byte, is then answered with the same answer and recorded once, however often it comes; and one
 that does not follow what was recorded is refused (409). A `key` does the same for `StartEpisode`.
 Whoever closes the connection while the server still waits has not said anything.
+
+The server keeps policies along the way, some dozens of them: `StartEpisode.policy_version` evaluates
+one, `GET /policy?version=N` shows its weights, `ServePolicy` lets it act again.
 """
 
 from __future__ import annotations
@@ -49,6 +55,7 @@ LARGEST_NUMBER = 1e6
 LARGEST_BODY = 4 * 2**20  # bytes
 
 Step = Annotated[int, msgspec.Meta(ge=0)]
+Version = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 EpisodeId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
@@ -62,6 +69,7 @@ class PolicyServerError(Exception):
     ├── EpisodeNotFound      404  no episode of this id
     ├── Late                 408  the request has not come in time
     ├── EpisodeConflict      409  the episode exists, but not in a state that allows this call
+    ├── PolicyNotKept        410  the server keeps no policy of this version (any more)
     ├── MessageTooLarge      413
     ├── TooManyEpisodes      429
     ├── HeadTooLarge         431
@@ -116,6 +124,12 @@ class EpisodeConflict(PolicyServerError):
     status = 409
 
 
+class PolicyNotKept(PolicyServerError, LookupError):
+    status = 410
+
+    __str__ = Exception.__str__
+
+
 class MessageTooLarge(PolicyServerError):
     status = 413
 
@@ -144,11 +158,48 @@ class StartEpisode(Message):
 
     With DQN they are those of the average of its latest weights, which is steadier than the newest.
     A message with the `key` of an earlier one is that one, sent again: it starts nothing.
+    `policy_version`: a version of `KeptPolicies` acts, to the episode's end; for evaluations only.
     """
 
     episode_id: EpisodeId | None = None
     training_enabled: bool = True
+    policy_version: Version | None = None
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+
+class KeepPolicy(Message):
+    """Gives a version of `KeptPolicies` a name: it is kept for good, with the checkpoint. A name that
+    another version has moves over."""
+
+    version: Version
+    name: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class ServePolicy(Message):
+    """Rolls back: from now on, and after a restart, a version of `KeptPolicies` acts; null: the
+    newest again, which is learned meanwhile. On-policy algorithms learn nothing from what another
+    than their newest one does."""
+
+    version: Version | None = None
+
+
+class KeptPolicy(msgspec.Struct):
+    """A version that can be gone back to. `env_steps` and `mean_return` (over 20 training episodes,
+    null before the first) are the run's, when the policy was new."""
+
+    version: int
+    env_steps: int
+    mean_return: float | None
+    names: list[str]
+
+
+class KeptPolicies(msgspec.Struct):
+    """In order: the first and the newest, what has a name, and a bounded number in between, which
+    lie the closer the nearer either end is. `acting` is the version that answers."""
+
+    policies: list[KeptPolicy]
+    acting: int
+    newest: int
 
 
 class EpisodeStarted(msgspec.Struct):
@@ -337,6 +388,8 @@ CALLS: dict[str, tuple[type[Message], tuple[type, ...]]] = {
     "log_steps": (LogSteps, (Recorded, Waiting)),
     "log_returns": (LogReturns, (Recorded,)),
     "end_episode": (EndEpisode, (Recorded, Waiting)),
+    "keep_policy": (KeepPolicy, (KeptPolicy,)),
+    "serve_policy": (ServePolicy, (KeptPolicies,)),
 }
 
 

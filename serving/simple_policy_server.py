@@ -54,6 +54,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--quiet", action="store_true", help="print where it listens, and no line per iteration")
     add("--no-learner", action="store_true",
         help="act and record, and never learn: to serve a policy as it is, or to check a client")  # fmt: skip
+    add("--serve-version", metavar="N|NAME|newest",
+        help="go back to a policy that was kept along the way: it acts from now on, also after a "
+        "restart, until this says `newest`")  # fmt: skip
     add("--stop-with-stdin", action="store_true",
         help="stop when standard input closes: for programs that start a server of their own")  # fmt: skip
 

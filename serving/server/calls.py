@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from serving.policy import Policy
 from serving.protocol import (
     Action,
     EndEpisode,
     EpisodeStarted,
     GetAction,
+    InvalidMessage,
+    KeepPolicy,
+    KeptPolicies,
+    KeptPolicy,
     LogAction,
     LoggedStep,
     LogReturns,
     LogSteps,
     Recorded,
+    ServePolicy,
+    ServerUnreachable,
     StartEpisode,
     Status,
     Waiting,
@@ -26,6 +34,8 @@ from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
 from serving.server.live import Live
 from serving.server.pacing import Caller, Pacing
+from serving.server.policy_history import PolicyHistory
+from serving.server.policy_shelf import PolicyShelf
 from serving.server.supervisor import LearnerSupervisor
 
 
@@ -33,18 +43,55 @@ class PolicyServer:
     """Answers the calls of `serving.protocol`; see `EpisodeBook` for their rules, `Pacing` for who
     waits."""
 
-    def __init__(self, book: EpisodeBook, learner: LearnerSupervisor, seed: int | None = None):
+    def __init__(
+        self,
+        book: EpisodeBook,
+        learner: LearnerSupervisor,
+        seed: int | None = None,
+        policies: PolicyHistory | None = None,
+        shelf: PolicyShelf | None = None,
+    ):
         self.book = book
         self.learner = learner
+        self.policies = policies or PolicyHistory()
+        self.shelf = shelf
+        learner.on_policy = self._remember
+        self._remember(learner.policy)
         self.pacing = Pacing(book, learner)
         self.live = Live(book, learner, self.status)
         self._rng = np.random.default_rng(seed)
         self._started = time.monotonic()
 
     async def start_episode(self, message: StartEpisode, caller: Caller) -> EpisodeStarted:
+        version, policy = message.policy_version, None
+        if version is not None and not self.book.has_started(message.key):
+            if message.training_enabled:
+                raise InvalidMessage(
+                    f"policy_version is {version}, and nobody learns from what an older policy "
+                    "does: start the episode with training_enabled=False"
+                )
+            policy = self.policies.get(version)
         return EpisodeStarted(
-            self.book.start(message.episode_id, message.training_enabled, message.key)
+            self.book.start(message.episode_id, message.training_enabled, message.key, policy)
         )
+
+    async def keep_policy(self, message: KeepPolicy, caller: Caller) -> KeptPolicy:
+        kept = self.policies.name(message.version, message.name)
+        await self._write_down()
+        return kept
+
+    async def serve_policy(self, message: ServePolicy, caller: Caller) -> KeptPolicies:
+        self.policies.serve(message.version)
+        await self._write_down()
+        return self.kept_policies()
+
+    def kept_policies(self) -> KeptPolicies:
+        return self.policies.described(self.learner.policy.version)
+
+    @property
+    def acting(self) -> Policy:
+        """The policy that answers: the newest, unless it was rolled back."""
+        return self.policies.acting or self.learner.policy
 
     async def get_action(self, message: GetAction, caller: Caller) -> Action | Waiting:
         return await self._once(message, caller, self.pacing.may_act, self._act)
@@ -94,7 +141,7 @@ class PolicyServer:
         return answer
 
     def _act(self, episode: Episode, message: GetAction) -> Action:
-        book, policy = self.book, self.learner.policy
+        book, policy = self.book, episode.policy or self.acting
         book.record(episode, message.reward, message.steps)
         rng = self._rng if episode.training_enabled else None
         decision = policy.act(message.observation, book.env_steps, rng)
@@ -110,6 +157,22 @@ class PolicyServer:
         self.book.record(episode, message.reward, message.steps)
         self.book.end(episode, message.observation, message.truncated)
         return Recorded(episode.steps)
+
+    def _remember(self, policy: Policy) -> None:
+        returns = self.book.history.returns
+        mean = sum(returns) / len(returns) if returns else None
+        self.policies.add(policy, self.book.env_steps, mean)
+
+    async def _write_down(self) -> None:
+        """What was decided about policies outlives this process once it is answered."""
+        if self.shelf is None:
+            return
+        try:
+            await asyncio.to_thread(self.shelf.save)
+        except OSError as error:
+            raise ServerUnreachable(
+                f"it holds until the server stops, but cannot be written down: {error.strerror}"
+            ) from None
 
     def status(self) -> Status:
         book, learner = self.book, self.learner
@@ -133,8 +196,8 @@ class PolicyServer:
             updates=learner.counters.updates,
             updates_per_second=round(learner.updates_per_second, 1),
             steps_waiting=learner.steps_waiting,
-            exploration=learner.policy.exploration(book.env_steps),
-            policy_version=learner.policy.version,
+            exploration=self.acting.exploration(book.env_steps),
+            policy_version=self.acting.version,
             waiting_clients=self.pacing.waiting_clients,
             learner_pid=learner.pid,
             learner_restarts=learner.restarts,

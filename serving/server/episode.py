@@ -23,11 +23,16 @@ FRAGMENT_STEPS = 1_000
 
 
 class Episode:
-    """What is known of one episode: flat arrays, one row per step."""
+    """What is known of one episode: flat arrays, one row per step.
 
-    def __init__(self, episode_id: str, training_enabled: bool, observation_size: int):
+    policy
+        the `Policy` that acts in it to its end; None: the one that acts at each step
+    """
+
+    def __init__(self, episode_id: str, training_enabled: bool, observation_size: int, policy=None):
         self.id = episode_id
         self.training_enabled = training_enabled
+        self.policy = policy
         self.size = observation_size
         self._most = max(1, min(STEPS_KEPT, BYTES_KEPT // (4 * observation_size)))  # steps kept
         self.observations = array("f")

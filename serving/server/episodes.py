@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from serving.link import Experience
-from serving.policy import Decision
+from serving.policy import Decision, Policy
 from serving.protocol import (
     LARGEST_NUMBER,
     EpisodeConflict,
@@ -65,9 +65,19 @@ class EpisodeBook:
 
     # -- the calls of a player ---------------------------------------------------------------
 
-    def start(self, episode_id: str | None, training_enabled: bool, key: str | None = None) -> str:
+    def has_started(self, key: str | None) -> bool:
+        """Whether an episode was started with this key."""
+        return key in self._keys
+
+    def start(
+        self,
+        episode_id: str | None,
+        training_enabled: bool,
+        key: str | None = None,
+        policy: Policy | None = None,
+    ) -> str:
         """Starts an episode, and returns its id. The same `key` again starts nothing, and returns
-        the same id."""
+        the same id. A `policy` acts to the episode's end."""
         if key is not None and key in self._keys:
             return self._keys[key]
         if episode_id in self.open or episode_id in self._ended:
@@ -79,13 +89,15 @@ class EpisodeBook:
             raise TooManyEpisodes(
                 f"{MOST_OPEN_EPISODES} episodes are open; end some with end_episode()"
             )
-        if sum(episode.bytes for episode in self.open.values()) > MOST_OPEN_BYTES:
+        played_by = {id(e.policy): e.policy for e in self.open.values() if e.policy}
+        held = sum(policy.bytes for policy in played_by.values())
+        if held + sum(episode.bytes for episode in self.open.values()) > MOST_OPEN_BYTES:
             raise TooManyEpisodes(
                 f"the {len(self.open)} open episodes hold more than {MOST_OPEN_BYTES >> 20} MiB of "
-                "observations; end some with end_episode()"
+                "observations and policies; end some with end_episode()"
             )
         episode_id = episode_id or uuid.uuid4().hex
-        self.open[episode_id] = Episode(episode_id, training_enabled, self.observation_size)
+        self.open[episode_id] = Episode(episode_id, training_enabled, self.observation_size, policy)
         if key is not None:
             self._keys[key] = episode_id
             _forget_oldest(self._keys, KEYS_REMEMBERED)

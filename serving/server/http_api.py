@@ -21,6 +21,7 @@ from serving.protocol import (
     Curve,
     Disconnected,
     InvalidMessage,
+    KeptPolicies,
     PolicyServerError,
     Refusal,
     Status,
@@ -47,8 +48,8 @@ class Views:
     """What a GET shows."""
 
     def __init__(self, server: PolicyServer):
+        self.server = server
         self.book = server.book
-        self.learner = server.learner
         self.status = server.status
 
     async def get_status(self, request: Request) -> Response:
@@ -58,7 +59,16 @@ class Views:
         return json_answer(Curve(self.book.history.curve))
 
     async def get_policy(self, request: Request) -> Response:
-        return json_answer(self.learner.policy.snapshot())
+        if "version" not in request.query_params:
+            return json_answer(self.server.acting.snapshot())
+        try:
+            version = _number_in(request, "version", 0, "a policy's number")
+            return json_answer(self.server.policies.get(version).snapshot())
+        except PolicyServerError as error:
+            return refusal(error, "policy")
+
+    async def get_policies(self, request: Request) -> Response:
+        return json_answer(self.server.kept_policies())
 
     async def get_episodes(self, request: Request) -> Response:
         try:
@@ -97,7 +107,7 @@ class Call:
         try:
             body = await read_body(receive, LARGEST_BODY)
             message = decode(self.decoder, body)
-            episode_id = message.episode_id
+            episode_id = getattr(message, "episode_id", None)
             answer = await self.handle(message, Caller(receive, body))
             status = 202 if type(answer) is Waiting else 200
         except PolicyServerError as error:
@@ -129,6 +139,7 @@ def make_app(
         "status": (look.get_status, Status),
         "curve": (look.get_curve, Curve),
         "policy": (look.get_policy, PolicySnapshot),
+        "policies": (look.get_policies, KeptPolicies),
         "episodes": (look.get_episodes, Transcripts),
         "episodes/{episode_id}": (look.get_episode, Transcript),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import importlib.util
 import os
@@ -28,12 +29,15 @@ from serving.checkpoints import CheckpointError
 from serving.command_line import StartError, listen
 from serving.link import Configure
 from serving.logs import EpisodeLog, LogError
-from serving.policy import untrained
+from serving.policy import Policy, untrained
+from serving.protocol import PolicyNotKept
 from serving.server.calls import PolicyServer
 from serving.server.console import Console
 from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
 from serving.server.http_api import make_app
+from serving.server.policy_history import PolicyHistory
+from serving.server.policy_shelf import PolicyShelf
 from serving.server.supervisor import LearnerSupervisor, NoLearner
 from serving.settings import settings_from
 from serving.web.access import Access, access_for
@@ -191,12 +195,22 @@ def serve(options: argparse.Namespace, console: Console) -> int:
         )
         if restore:
             learner.counters = counters
+        history, shelf = PolicyHistory(), None
+        if scratch is None:
+            shelf = shelf_of(options, history, checkpoint_file, policy, starts_anew=not restore)
+            learner.highest_version = history.highest_version
         learner.start()
-        server = PolicyServer(book, learner, settings.seed)
+        server = PolicyServer(book, learner, settings.seed, history, shelf)
+        go_back(options.serve_version, history)
         keeps = scratch is None and not options.no_learner
         version = policy.version if restore else None
         with access.left_for_own_programs(listener.getsockname()[1]), runner() as loop:
             greet(options, access, listener, version, log_dir, keeps, console.say)
+            if history.acting:
+                console.say(
+                    f"policy v{history.acting.version} acts, and none that is newer "
+                    "(--serve-version=newest undoes it)"
+                )
             return loop.run(
                 _serve(options, access, server, listener, episode_log, keeps, console.say)
             )
@@ -206,6 +220,37 @@ def serve(options: argparse.Namespace, console: Console) -> int:
             episode_log.close()
         if scratch:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def shelf_of(
+    options, history: PolicyHistory, checkpoint_file: Path, policy: Policy, starts_anew: bool
+) -> PolicyShelf:
+    """The shelf beside a checkpoint, from which the history is filled. Raises StartError if it
+    cannot be used."""
+
+    def is_fit(kept: Policy) -> bool:
+        sizes = kept.observation_size, kept.action_size
+        return kept.kind == policy.kind and sizes == (options.observation_size, options.action_size)
+
+    try:
+        shelf = PolicyShelf(history, checkpoint_file, starts_anew)
+        shelf.load(is_fit)
+    except OSError as error:
+        raise StartError(f"the policies of {checkpoint_file}: {error.strerror}") from None
+    return shelf
+
+
+def go_back(to: str | None, history: PolicyHistory) -> None:
+    """What --serve-version says; raises StartError if there is no such policy."""
+    if to is None:
+        return
+    version = None if to == "newest" else history.names.get(to, to)
+    try:
+        history.serve(None if version is None else int(version))
+    except (PolicyNotKept, ValueError) as error:
+        names = f"; names are {', '.join(history.names)}" if history.names else ""
+        said = error if isinstance(error, PolicyNotKept) else f"expected a version{names}"
+        raise StartError(f"--serve-version={to}: {said}") from None
 
 
 def greet(
@@ -264,6 +309,8 @@ async def _serve(
         asyncio.create_task(learner.run(), name="supervising the learner"),
         asyncio.create_task(tidy(book), name="closing abandoned episodes"),
     }
+    if server.shelf:
+        background.add(asyncio.create_task(server.shelf.save_now_and_then(), name="shelving"))
     if episode_log:
         background.add(asyncio.create_task(watch(episode_log, say), name="watching the log"))
     if not options.quiet:
@@ -289,6 +336,9 @@ async def _serve(
         for task in background:
             task.cancel()
         await asyncio.gather(serving, *background, return_exceptions=True)
+        if server.shelf:
+            with contextlib.suppress(OSError):  # the policies in between are not what was asked for
+                server.shelf.save()
     failed = failed or first_failure({serving, *background})
     return say_farewell(options, learner, keeps, failed, say)
 

@@ -73,6 +73,8 @@ class LearnerSupervisor:
         self.updates_per_second = 0.0
         self.restarts = 0
         self.on_change: Callable[[], None] = lambda: None
+        self.on_policy: Callable[[Policy], None] = lambda policy: None
+        self.highest_version = 0  # of earlier policies: newer ones get a higher number
         self.saved_at: float | None = None
         self.iteration = asyncio.Event()  # set at each of the learner's reports
         self._inherit = list(inherit)  # file descriptors the learner holds open too
@@ -276,7 +278,7 @@ class LearnerSupervisor:
 
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
-        self.configure.newest_version = self.policy.version
+        self.configure.newest_version = max(self.policy.version, self.highest_version)
         writer.write(frame(self.configure))
         self._writer, self._sent = None, 0
         tasks = [
@@ -301,6 +303,7 @@ class LearnerSupervisor:
             match message:
                 case NewPolicy():
                     self.policy = Policy.unpack(message.policy)
+                    self.on_policy(self.policy)
                 case Report():
                     self._is_well |= message.counters.updates > self.counters.updates
                     self._is_well |= time.monotonic() - self._started > SECONDS_TO_PROVE

@@ -8,7 +8,8 @@ import msgspec
 
 from serving.protocol import CALLS, Refusal, Waiting
 
-REFUSALS = (400, 401, 403, 404, 405, 408, 409, 413, 429, 431, 503)
+REFUSALS = (400, 401, 403, 404, 405, 408, 409, 410, 413, 429, 431, 503)
+QUERIES = {"episodes": "last", "policy": "version"}  # a whole number that a view may be asked with
 
 
 def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type]) -> dict:
@@ -64,8 +65,8 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
                 },
                 {"name": "since", "in": "query", "schema": {"type": "integer", "minimum": 0}},
             ]
-        elif name == "episodes":
-            parameters = [{"name": "last", "in": "query", "schema": {"type": "integer"}}]
+        elif name in QUERIES:
+            parameters = [{"name": QUERIES[name], "in": "query", "schema": {"type": "integer"}}]
         summary = (answer.__doc__ or name).split("\n\n")[0]
         paths[f"/{name}"] = {
             "get": {

@@ -661,12 +661,22 @@ def test_live_answers_are_as_described(the_server, the_description):
     call("GET", "/status")
     call("GET", "/curve")
     call("GET", "/policy")
+    call("GET", "/policies")
+    call("GET", "/policy?version=0")
+    call("GET", "/policy?version=first")
+    call("GET", "/policy?version=999999")  # 410
+    call("POST", "/keep_policy", {"version": 0, "name": "first"})
+    call("POST", "/keep_policy", {"version": 0, "name": "a name"})  # 400
+    call("POST", "/keep_policy", {"version": 999999, "name": "last"})  # 410
+    call("POST", "/serve_policy", {"version": 0})
+    call("POST", "/serve_policy", {"version": None})
+    call("POST", "/start_episode", {"policy_version": 999999, "training_enabled": False})  # 410
     call("GET", "/episodes?last=3")
     call("GET", "/episodes?last=x")
     call("GET", f"/episodes/{episode_id}", template="/episodes/{episode_id}")
     call("GET", "/episodes/nobody", template="/episodes/{episode_id}")
     assert {path for path, status in seen if status == 200} == set(the_description["paths"])
-    assert {status for _, status in seen} == {200, 400, 404, 409, 413}
+    assert {status for _, status in seen} == {200, 400, 404, 409, 410, 413}
 
 
 def test_a_wait_is_as_described(the_server, the_description):

@@ -119,8 +119,9 @@ def requests_of(description: dict) -> st.SearchStrategy:
                     lambda id_, p=path: p.replace("{episode_id}", quote(id_, ""))
                 )
             elif operation.get("parameters"):
-                last = st.integers(-3, 300).map(str) | st.text(max_size=12)
-                address = last.map(lambda last, p=path: f"{p}?last={quote(last)}")
+                query = operation["parameters"][0]["name"]
+                number = st.integers(-3, 300).map(str) | st.just("0") | st.text(max_size=12)
+                address = number.map(lambda n, p=path, q=query: f"{p}?{q}={quote(n)}")
             verb = st.sampled_from([method.upper()] * 9 + ["PUT" if content else "DELETE"])
             of.append(st.tuples(verb, st.just((path, method)), address, body))
     return st.one_of(of)
