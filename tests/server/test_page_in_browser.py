@@ -5,6 +5,7 @@ Screenshots of every run are in the folder that the environment variable PAGE_SC
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import httpx
+import numpy as np
 import pytest
 from leftovers import free_port
 from playwright.sync_api import Page, expect, sync_playwright
@@ -34,14 +36,14 @@ pytestmark = pytest.mark.skipif(
 
 # Where the cart stands (m) and how the pole leans (rad), read from what is drawn.
 CART = """() => {
-  const moved = document.querySelector(".cart").transform.baseVal.consolidate().matrix;
-  const turned = document.querySelector(".pole").transform.baseVal.consolidate().matrix;
+  const moved = document.querySelector("#player .cart").transform.baseVal.consolidate().matrix;
+  const turned = document.querySelector("#player .pole").transform.baseVal.consolidate().matrix;
   return [moved.e / 100, Math.atan2(turned.b, turned.a)];
 }"""
 
 # Middle of what is painted in the right paddle's colour, in pixels of the court.
 PADDLE = """() => {
-  const canvas = document.querySelector(".picture canvas");
+  const canvas = document.querySelector("#player canvas");
   const style = getComputedStyle(document.documentElement).getPropertyValue("--right").trim();
   const [r, g, b] = [1, 3, 5].map(i => parseInt(style.slice(i, i + 2), 16));
   const scale = canvas.width / 640;
@@ -125,7 +127,7 @@ def play(client: PolicyClient, name: str, seed: int, most: int = 500) -> list[li
 def choose(page: Page, episode_id: str) -> None:
     page.click(f"#latest [data-episode='{episode_id}']")
     page.wait_for_selector(f"#player[data-episode='{episode_id}']")
-    page.locator(".picture").focus()
+    page.locator("#player .picture").focus()
     page.keyboard.press("Home")  # which ends playing, too
 
 
@@ -223,10 +225,10 @@ def test_any_environment_is_its_numbers_over_time(open_page):
         page = open_page(server.address)
         choose(page, "Acrobot-v1-1")
         assert page.locator("#player").get_attribute("data-drawn") == "numbers"
-        assert page.locator(".picture polyline").count() == 6
+        assert page.locator("#player .picture polyline").count() == 6
         for _ in range(7):
             page.keyboard.press("ArrowRight")
-        shown = page.locator(".picture circle").evaluate_all(
+        shown = page.locator("#player .picture circle").evaluate_all(
             "dots => dots.map(d => +d.dataset.value)"
         )
         assert all(math.isclose(a, b, abs_tol=1e-5) for a, b in zip(shown, seen[7], strict=True))
@@ -249,6 +251,50 @@ def test_it_says_what_the_server_does(a_server, open_page, size):
     assert page.locator("#curve .means").get_attribute("points").count(",") >= 3
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0
+
+
+def test_a_person_plays_the_simulators_cartpole(a_server, open_page):
+    """Played by keyboard: is what the page computes, step by step, what gymnasium would?"""
+    page = open_page(a_server.address)
+    page.wait_for_selector("#game:not([hidden])")
+    follow = """async () => {
+      const { start, step, isOver } = await import("./page/cartpole.js");
+      const states = [start()], actions = [];
+      while (!isOver(states.at(-1))) {
+        actions.push(Math.random() < 0.5 ? 0 : 1);
+        states.push(step(states.at(-1), actions.at(-1)));
+      }
+      return [states, actions];
+    }"""
+    for _ in range(10):
+        states, actions = page.evaluate(follow)
+        env = gym.make("CartPole-v1").unwrapped
+        env.reset()
+        env.state = np.array(states[0], np.float64)
+        for step, action in enumerate(actions):
+            _, _, terminated, _, _ = env.step(action)
+            assert np.allclose(env.state, states[step + 1], rtol=1e-9, atol=1e-12)
+            assert terminated == (step == len(actions) - 1)
+
+
+def test_keys_push_the_cart(a_server, open_page):
+    """Held to one side: does the cart go there, is the pole down soon, and is the record kept?"""
+    page = open_page(a_server.address)
+    page.locator("#begin").click()
+    page.keyboard.down("ArrowRight")
+    page.wait_for_selector("#game[data-phase=over]")
+    page.keyboard.up("ArrowRight")
+    x, speed, angle, _ = json.loads(page.locator("#game").get_attribute("data-state"))
+    assert x > 0 and speed > 0 and angle < -0.2
+    steps = int(page.locator("#game").get_attribute("data-steps"))
+    best = max(sum(one.rewards) for one in a_server.client().episodes(200).episodes)
+    expect(page.locator("#game-said")).to_contain_text(
+        f"{steps} steps. Your best at this pace: {steps}."
+    )
+    expect(page.locator("#game-said")).to_contain_text(f"The policy's best: {best:g}")
+    page.locator("#game-stage").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("#game[data-phase=playing]")
 
 
 def test_a_lost_server_is_found_again(open_page):

@@ -1,6 +1,7 @@
 // Puts the page together: what the server says twice a second, and where it is shown.
 
 import { drawCurve } from "./curve.js";
+import { Game } from "./game.js";
 import { listen } from "./link.js";
 import { element, short } from "./look/drawings.js";
 import { Watch } from "./watch.js";
@@ -11,6 +12,8 @@ const RATE_OVER = 3; // seconds
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const watch = new Watch({ root: $("player"), follow: $("follow"), choice: $("drawing"), told: $("watched") });
+
+const game = new Game({ root: $("game"), stage: $("game-stage"), begin: $("begin"), slower: $("slower"), said: $("game-said") });
 
 let seen = null;
 let counted = []; // [uptime, steps] of the latest seconds
@@ -40,6 +43,8 @@ function show(message) {
   showPlaying(message.playing, status.open_episodes);
   showRefused(message.refused);
   watch.hear(message);
+  $("game").hidden = status.observation_size !== 4 || status.action_size !== 2;
+  game.compare(message.best, status.mean_return);
 }
 
 function lost(error) {
