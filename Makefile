@@ -1,11 +1,10 @@
-# Needs Python 3.11 and make; everything else is installed into .venv from requirements.lock.
+# Needs Python 3.11 to 3.14 and make; everything else is installed into .venv from requirements.lock.
 # ARGS go to the program behind a target: make test ARGS="-k replay".
 
 # JupyterLab's kernels and terminals inherit this.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 PYTHON := .venv/bin/python
-PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 INSTALLED := .venv/installed
 JUPYTER := $(CURDIR)/tools/jupyter
 
@@ -13,7 +12,7 @@ JUPYTER := $(CURDIR)/tools/jupyter
 MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test long-test grade report lessons images bench lock clean
+.PHONY: help .venv lab demo test long-test grade report lessons bundle images bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -22,22 +21,8 @@ help: ## list the targets
 .venv: $(INSTALLED) ## install what the kit needs (the other targets do so by themselves)
 
 # Done again when the lock changes. The stamp comes last: what was interrupted is resumed.
-$(INSTALLED): requirements.lock pyproject.toml
-	@if [ ! -x $(PYTHON) ]; then \
-	  for name in python3.11 python3 python; do \
-	    if "$$name" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>&-; \
-	    then found=$$name; break; fi; \
-	  done; \
-	  if [ -z "$$found" ]; then \
-	    echo "There is no Python 3.11 with venv here: install it (on Debian python3.11-venv)" \
-	      "and call make again." >&2; \
-	    exit 1; \
-	  fi; \
-	  echo "Installing into .venv, this once: about three minutes."; \
-	  "$$found" -m venv .venv; \
-	fi
-	$(PIP_INSTALL) -r requirements.lock
-	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+$(INSTALLED): requirements.lock requirements.hashes pyproject.toml
+	@tools/install.sh
 	@touch $@
 
 lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solutions and nbgrader's menus too
@@ -57,7 +42,8 @@ long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to
 	  PYTHONS=all LONG_TEST=1 \
 	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys tests/examiner \
 	  tests/server/test_restarts.py tests/server/test_interleavings.py \
-	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py $(ARGS)
+	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py \
+	  tests/tools/test_student_bundle.py $(ARGS)
 
 grade: $(INSTALLED) ## autograde all that was handed in: make grade LESSON=01-serve-and-learn
 	@$(PYTHON) tools/grade.py $(LESSON) $(ARGS)
@@ -68,13 +54,16 @@ report: $(INSTALLED) ## a page on how the class did: make report LESSON=01-serve
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
 	@$(PYTHON) tools/make_lessons.py $(ARGS)
 
+bundle: $(INSTALLED) ## write what students get, without answers: build/online-learning/ and its archive
+	@$(PYTHON) tools/student_bundle.py $(ARGS)
+
 images: $(INSTALLED) ## draw the pictures of the lessons
 	@$(PYTHON) tools/make_images.py $(ARGS)
 
 bench: $(INSTALLED) ## measure start, learning, throughput and latency; options: ARGS=--help
 	@$(PYTHON) -m tools.bench $(ARGS)
 
-lock: $(INSTALLED) ## write requirements.lock and environment.yml from what is installed
+lock: $(INSTALLED) ## write requirements.lock, its hashes and environment.yml from what is installed
 	@$(PYTHON) tools/make_lock.py
 
 clean: ## remove .venv, and what tests and tools leave behind

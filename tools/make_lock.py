@@ -1,15 +1,22 @@
 #!/usr/bin/env python
-"""Writes requirements.lock and environment.yml: the versions installed here, as tested.
+"""Writes requirements.lock, requirements.hashes and environment.yml: the versions installed here, as
+tested.
 
     .venv/bin/python tools/make_lock.py [--check]
 
 What goes in is what pyproject.toml asks for, and what that asks for in turn; whatever else happens
 to be installed stays out. `--check` writes nothing and fails if the files would change.
+
+The hashes are those of every file that the package index has of a version, for any platform and
+Python; `uv` asks for them, and only when a version has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import distribution
@@ -26,6 +33,11 @@ FROM_CONDA = {"torch": "pytorch-cpu"}
 
 LOCK_HEAD = """\
 # Every version, as tested. Written by `make lock`; environment.yml is written with it.
+"""
+
+HASHES_HEAD = """\
+# requirements.lock, with the hashes of its packages' files for every platform. Written by `make lock`.
+# torch is not in it: its CPU builds are other files than those of the package index.
 """
 
 ENVIRONMENT_HEAD = """\
@@ -93,8 +105,39 @@ def environment(versions: dict[str, str]) -> str:
     return ENVIRONMENT_HEAD + "".join(lines)
 
 
+def hashed(versions: dict[str, str]) -> str:
+    """Lines such as `name==1.2.3`, without torch; the hashes stand between them in the file."""
+    return "".join(
+        f"{name}=={version}\n" for name, version in versions.items() if name not in FROM_CONDA
+    )
+
+
+def pins_of(text: str) -> dict[str, str]:
+    """Normalized names and versions of the lines that have one."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^ ;\n]+)", text, re.M)
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def hashes(versions: dict[str, str]) -> str:
+    """Asks the package index; raises SystemExit with uv's words where that does not work.
+
+    Packages with other needs than Python 3.11.0 are refused: Debian 12 has 3.11.2.
+    """
+    uv = shutil.which("uv") or sys.exit(
+        "there is no uv here, which asks for the hashes: install it"
+    )
+    done = subprocess.run(
+        [uv, "pip", "compile", "--no-deps", "--universal", "--python-version=3.11.0", "--quiet",
+         "--generate-hashes", "--no-annotate", "--no-header", "-"],
+        input=hashed(versions), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"uv has not found the hashes:\n{done.stderr}")
+    return HASHES_HEAD + done.stdout
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
     check = parser.parse_args().check
     versions = installed(required())
@@ -108,6 +151,11 @@ def main() -> int:
             stale.append(name)
             if not check:
                 path.write_text(text)
+    path = ROOT / "requirements.hashes"
+    if not path.exists() or pins_of(path.read_text()) != pins_of(hashed(versions)):
+        stale.append(path.name)
+        if not check:
+            path.write_text(hashes(versions))
     if check and stale:
         print(f"{' and '.join(stale)} differ from what is installed; write them with `make lock`")
         return 1
