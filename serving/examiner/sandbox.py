@@ -123,11 +123,11 @@ class Box:
                 bwrap += ["--symlink", os.readlink(path), path]
             elif os.path.exists(path):
                 bwrap += ["--ro-bind", path, path]
-        for path in _packages():
-            bwrap += ["--ro-bind", path, path]
         disk = str(self.limits.disk * MEBIBYTE)
         bwrap += ["--proc", "/proc", "--dev", "/dev"]
         bwrap += ["--size", disk, "--tmpfs", "/tmp", "--size", disk, "--tmpfs", "/dev/shm"]
+        for path in _packages():  # after /tmp: the kit may lie there
+            bwrap += ["--ro-bind", path, path]
         bwrap += _kit()
         bwrap += ["--ro-bind", str(self.handed_in), HANDED_IN]
         if fonts := _fonts():
