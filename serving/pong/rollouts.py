@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import signal
 import sys
 import time
 import uuid
@@ -26,6 +27,7 @@ from serving.protocol import PolicyServerError
 LATEST_POINTS = 50  # that the progress bar's share is of
 SECONDS_TO_START = 120.0  # for workers
 SECONDS_TO_STOP = 10.0  # for workers to break off their games
+PATIENCE = 2.0  # seconds for an answer that is waited for when Ctrl-C comes
 MOST_DEATHS = 10  # of workers in a row, with no game finished in between
 
 
@@ -265,6 +267,8 @@ def play(options: argparse.Namespace) -> None:
     def more() -> bool:
         nonlocal begun
         begun += 1
+        if player.stopped:
+            return False
         few_games = options.games is None or begun <= options.games
         return few_games and (options.steps is None or score.steps < options.steps)
 
@@ -276,6 +280,7 @@ def play(options: argparse.Namespace) -> None:
         keep=options.out is not None,
         seed=options.seed,
     )
+    player = plan.player()
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(LogWriter(options.out)) if options.out else None
         pool = None
@@ -284,10 +289,14 @@ def play(options: argparse.Namespace) -> None:
             pool = WorkerPool(plan, options.num_workers, options.ray_address)
             stack.callback(pool.close)
             pool.wait()
+        else:
+            stack.enter_context(ended_between_steps(player))
         score = Score(options.games, options.steps, options.quiet)
         try:
             many = numbers(more)
-            for game in pool.games(many) if pool else map(plan.player().play, many):
+            for game in pool.games(many) if pool else map(player.play, many):
+                if not game.steps:
+                    continue  # broken off before it began
                 with uninterrupted():  # what is counted is written
                     score.add(game)
                     if log:
@@ -299,6 +308,29 @@ def play(options: argparse.Namespace) -> None:
     print(said, flush=True)
     if log:
         print(f"wrote {log.episodes:,} games to {options.out}", flush=True)
+
+
+@contextlib.contextmanager
+def ended_between_steps(player: Player) -> Iterator[None]:
+    """While the block runs, Ctrl-C ends the player's game between two steps. If it hit a question
+    on its way, nobody could say whether an action counts whose answer was never heard.
+
+    Who waits for an answer longer than PATIENCE, or presses Ctrl-C again, is interrupted anyway.
+    """
+
+    def end(signum, frame) -> None:
+        player.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+    before = signal.signal(signal.SIGINT, end)
+    rung = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, rung)
+        signal.signal(signal.SIGINT, before)
 
 
 def check_server(address: str) -> None:

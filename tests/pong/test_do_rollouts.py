@@ -183,10 +183,10 @@ def test_two_workers_play_at_the_same_time(a_policy_server, ray_cluster):
     assert finish(process)[0] == 0
 
 
-def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    """Ray's processes that play for `process`: they are Ray's children, not ours, but they have
-    a connection to the policy server that ours was told of."""
-    port = int(process.args[2].rsplit(":", 1)[1])
+def workers_at(server: RunningServer) -> list[psutil.Process]:
+    """Ray's processes that play there: they are Ray's children, not ours, but they have a
+    connection to the policy server."""
+    port = int(server.address.rsplit(":", 1)[1])
     found = []
     for candidate in psutil.process_iter():
         try:
@@ -211,8 +211,9 @@ def until(condition, seconds: float, what: str):
 def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_path, ray_cluster):
     log = tmp_path / "games.gz"
     options = ("--games=20", "--no-train", "--num-workers=2", "--seed=5", "--quiet")
+    until(lambda: not workers_at(a_settled_server), 30, "the end of earlier workers")
     process = start(a_settled_server, *options, f"--out={log}")
-    victim = until(lambda: workers_of(process), 90, "a worker that plays")[0]
+    victim = until(lambda: workers_at(a_settled_server), 90, "a worker that plays")[0]
     victim.kill()
     code, out, said = finish(process)
     assert code == 0, said
@@ -226,8 +227,10 @@ def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_p
 def test_ctrl_c_ends_workers_cleanly(a_policy_server, ray_cluster):
     # The episodes of workers that were killed stay open until the server closes them.
     before = a_policy_server.client().status().open_episodes
+    until(lambda: not workers_at(a_policy_server), 30, "the end of earlier workers")
     process = start(a_policy_server, "--no-train", "--num-workers=2")
-    players = until(lambda: len(found := workers_of(process)) == 2 and found, 90, "two workers")
+    players = until(lambda: len(found := workers_at(a_policy_server)) == 2 and found, 90,
+                    "two workers")  # fmt: skip
     process.send_signal(signal.SIGINT)
     code, out, said = finish(process, 30)
     assert code == 0 and "Traceback" not in said
