@@ -32,7 +32,7 @@ FOR_STUDENTS = ROOT / "tools" / "for_students"  # what is written for them
 EVERYBODYS = (
     "START.md", "LICENSE", "environment.yml", "postBuild", "requirements.lock",
     "requirements.hashes", "lessons", "serving", "images", "tools/install.sh", "tools/jupyter",
-    "tools/start-ray.sh", "tools/terminal.sh", ".devcontainer", ".gitignore",
+    "tools/start-ray.sh", "tools/terminal.sh", ".devcontainer", ".gitignore", ".dockerignore", "tools/hub",
     # These tests need no answer to an exercise, and little time.
     "tests/conftest.py", "tests/leftovers.py", "tests/test_protocol.py", "tests/pong/test_pong_env.py",
     "tests/pong/test_pong_physics.py", "tests/pong/follow_pong.mjs",

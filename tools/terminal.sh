@@ -2,6 +2,7 @@
 # and with the Python that has everything installed.
 if [ -f ~/.bashrc ]; then . ~/.bashrc; fi
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root" || return
+# On a hub the kit is everybody's, and they stay where they are: in the home.
+if [ -w "$root" ]; then cd "$root" || return; fi
 if [ -d "$root/.venv/bin" ]; then PATH="$root/.venv/bin:$PATH"; fi
 unset root

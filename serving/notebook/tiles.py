@@ -10,14 +10,16 @@ jupyter-server-proxy gives it. In any other it looks for the icon of a command, 
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from pathlib import Path
 
 SERVING = Path(__file__).resolve().parents[1]
 ICONS = Path(__file__).with_name("icons")
-# Of a kit that was installed as a wheel, the folder is whichever Jupyter is started in.
-KIT = SERVING.parent if (SERVING.parent / "START.md").exists() else Path.cwd()
+# Of a wheel, and of a hub's kit, which is everybody's, the folder is whichever Jupyter is started in.
+_OWN = (SERVING.parent / "START.md").exists() and os.access(SERVING.parent, os.W_OK)
+KIT = SERVING.parent if _OWN else Path.cwd()
 
 
 def pong() -> dict:
