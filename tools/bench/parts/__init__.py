@@ -4,6 +4,7 @@ PARTS = (
     "start",
     "checks",
     "memory",
+    "sitting",
     "cartpole",
     "pong",
     "on-policy",
