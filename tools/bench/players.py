@@ -147,14 +147,14 @@ def train(client: PolicyClient, seed: int) -> dict:
     return {"steps": steps}
 
 
-def evaluate(client: PolicyClient, seed: int, seconds: float) -> dict:
-    """Plays greedy episodes that train nobody, and measures."""
+def evaluate(client: PolicyClient, seed: int, seconds: float, training: bool = False) -> dict:
+    """Plays greedy episodes that train nobody (or such that do), and measures."""
     env, waits = make_env(), []
     env.reset(seed=seed)
-    play(client, env, False, [])  # warm
+    play(client, env, training, [])  # warm
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
-        play(client, env, False, waits)
+        play(client, env, training, waits)
     return {"per_second": len(waits) / (time.perf_counter() - started), **quantiles(waits)}
 
 
@@ -272,7 +272,7 @@ def main() -> int:
         "crowd": lambda: crowd(address, options.clients, options.seconds, bool(options.training)),
         "pong": lambda: pong(client, options.seed, options.steps, options.every),
         "train": lambda: train(client, options.seed),
-        "evaluate": lambda: evaluate(client, options.seed, options.seconds),
+        "evaluate": lambda: evaluate(client, options.seed, options.seconds, bool(options.training)),
         "echo": lambda: echo(address, options.seconds),
         "ask": lambda: ask(client, options.size),
         "replay": lambda: replay(client, episodes, options.times),

@@ -11,6 +11,7 @@ PARTS = (
     "environments",
     "rollouts",
     "page",
+    "watched",
     "busy",
     "beside",
     "clients",
