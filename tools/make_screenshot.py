@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Takes the picture of the Pong page that lesson 02 shows: images/pong.png.
+"""Takes the pictures of the two pages: images/pong.png, which lesson 02 shows, and images/page.png.
 
-    python tools/make_screenshot.py [--steps=N] [FILE]
+    python tools/make_screenshot.py [--steps=N] [pong] [page]
 
-Starts a policy server and the page's web server on free ports, trains for N steps, and lets Debian's
-Chromium watch a game. A picture of a real game is another one each time, so no test compares it.
+Starts a policy server, and for Pong the page's web server, on free ports, trains for N steps, and lets
+Debian's Chromium watch a game. A picture of a real game is another one each time, so no test compares
+it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import argparse
 import io
 import subprocess
 
+import gymnasium as gym
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from serving import do_rollouts, pong_web_server
+from serving.notebook.experiment import play_episode
 from serving.running_server import RunningServer
 
-PICTURE = Path(__file__).resolve().parents[1] / "images" / "pong.png"
+IMAGES = Path(__file__).resolve().parents[1] / "images"
 CHROMIUM = "/usr/bin/chromium"
 SIZE = {"width": 1120, "height": 700}
+SHOWN = {"width": 1120, "height": 985}  # of the policy server's page, which is longer
+MOMENT = 1500  # ms of an episode that has been played back when the picture is taken
 DECISIONS = 60  # that have been taken when the picture is
 PATIENCE = 120_000  # ms
 COLOURS = 128
@@ -51,11 +56,7 @@ def photograph(page: Page) -> bytes:
     return page.screenshot(full_page=True)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("file", nargs="?", type=Path, default=PICTURE, metavar="FILE")
-    parser.add_argument("--steps", type=int, default=10_000, help="of training (%(default)s)")
-    options = parser.parse_args()
+def pong(browser: Browser, steps: int) -> bytes:
     with RunningServer(8, 3) as policy_server:
         web_server = subprocess.Popen(
             [sys.executable, pong_web_server.__file__, "--port=0",
@@ -64,21 +65,48 @@ def main() -> int:
         )  # fmt: skip
         try:
             address = web_server.stdout.readline().split()[-1]
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
-                )
-                page = browser.new_page(viewport=SIZE, device_scale_factor=1.5)
-                page.goto(address, timeout=PATIENCE)
-                train(policy_server.address, options.steps)  # meanwhile the page's curve grows
-                picture = Image.open(io.BytesIO(photograph(page))).convert("RGB")
-                browser.close()
+            page = browser.new_page(viewport=SIZE, device_scale_factor=1.5)
+            page.goto(address, timeout=PATIENCE)
+            train(policy_server.address, steps)  # meanwhile the page's curve grows
+            return photograph(page)
         finally:
             web_server.terminate()
             web_server.wait(20)
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(options.file, optimize=True)
-    print(f"{options.file.name}: {picture.width} x {picture.height}, "
-          f"{options.file.stat().st_size / 1000:.0f} kB")  # fmt: skip
+
+
+def policy_server(browser: Browser, steps: int) -> bytes:
+    """The policy server's page while CartPole is learned, in the middle of an episode."""
+    env = gym.make("CartPole-v1", max_episode_steps=200)
+    with RunningServer(4, 2) as server:
+        page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, color_scheme="dark")
+        page.set_default_timeout(PATIENCE)
+        page.goto(server.address, timeout=PATIENCE)
+        client = server.client()
+        while client.status().env_steps < steps:
+            play_episode(env, client)
+        page.click("#latest button:nth-child(2)")
+        page.wait_for_timeout(MOMENT)
+        return page.screenshot(clip={"x": 0, "y": 0, **SHOWN}, full_page=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("which", nargs="*", choices=["pong", "page", []], help="(both)")
+    parser.add_argument("--steps", type=int, default=10_000, help="of training (%(default)s)")
+    options = parser.parse_args()
+    pictures = {"pong": pong, "page": policy_server}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+        )
+        for name in options.which or pictures:
+            taken = pictures[name](browser, options.steps)
+            picture = Image.open(io.BytesIO(taken)).convert("RGB")
+            file = IMAGES / f"{name}.png"
+            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+            print(f"{file.name}: {picture.width} x {picture.height}, "
+                  f"{file.stat().st_size / 1000:.0f} kB", flush=True)  # fmt: skip
+        browser.close()
     return 0
 
 

@@ -15,9 +15,10 @@ from serving.web.pages import HEADERS, SHARED, with_headers
 PAGE = Path(__file__).with_name("page")
 SERVING = Path(__file__).parents[1]
 PONG = SERVING / "javascript-pong" / "static"
-COURT = {  # what draws Pong's court
+OF_PONG = {  # what draws its court, and what acts inside a page
     "court-view.js": PONG / "court-view.js",
     "physics.js": PONG / "physics.js",
+    "policy.js": PONG / "policy.js",
     "court.json": SERVING / "pong" / "court.json",
 }
 WELCOME = "A policy server. Its calls: /openapi.json; how it is doing: /status.\n"
@@ -30,15 +31,15 @@ async def welcome(request: Request) -> Response:
     return Response(WELCOME, media_type="text/plain", headers={"vary": "accept"})
 
 
-async def court(request: Request) -> Response:
-    return FileResponse(COURT[request.url.path.rpartition("/")[2]], headers=HEADERS)
+async def of_pong(request: Request) -> Response:
+    return FileResponse(OF_PONG[request.url.path.rpartition("/")[2]], headers=HEADERS)
 
 
 def page_routes() -> list[BaseRoute]:
     """The page and what it consists of: anybody may see these."""
     return [
         Route("/", welcome),
-        *(Route(f"/page/pong/{name}", court) for name in COURT),
+        *(Route(f"/page/pong/{name}", of_pong) for name in OF_PONG),
         Mount("/page/look", with_headers(StaticFiles(directory=SHARED))),
         Mount("/page", with_headers(StaticFiles(directory=PAGE))),
     ]

@@ -21,6 +21,7 @@ from leftovers import free_port
 from playwright.sync_api import Page, expect, sync_playwright
 
 from serving.client import PolicyClient
+from serving.policy import Policy
 from serving.running_server import RunningServer
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -357,6 +358,34 @@ def test_it_is_live_while_a_policy_learns(open_page):
         expect(page.locator("#version")).not_to_have_text("v0")
         expect(page.locator("#updates")).not_to_have_text("0")
         expect(page.locator("#curve .exploring")).to_have_count(1)
+        versions_side_by_side(page, client)
+
+
+def versions_side_by_side(page: Page, client: PolicyClient) -> None:
+    """From one start: does each version do on the page what it would in the simulator, and are the
+    decisions marked that another one would make otherwise?"""
+    page.locator("#travel summary").click()
+    page.wait_for_selector(".lane[data-version]")
+    expect(page.locator("#travel-said")).to_contain_text("From the same start")
+    lanes = page.locator(".lane").evaluate_all("lanes => lanes.map(lane => ({...lane.dataset}))")
+    versions = [int(lane["version"]) for lane in lanes]
+    assert versions == sorted(versions) and versions[0] == 0 and versions[-1] >= 2
+    policies = [policy_of(client.policy(version=version)) for version in versions]
+    env = gym.make("CartPole-v1").unwrapped
+    for lane, policy in zip(lanes, policies):
+        env.reset()
+        env.state = np.array(json.loads(page.locator("#travel").get_attribute("data-start")))
+        for action, mark in zip(lane["actions"], lane["differs"], strict=True):
+            decisions = [other.act(env.state, 0, None).action for other in policies]
+            assert policy.act(env.state, 0, None).action == int(action)
+            assert mark == ("x" if len(set(decisions)) > 1 else ".")
+            _, _, over, _, _ = env.step(int(action))
+        assert over or len(lane["actions"]) == 200
+
+
+def policy_of(snapshot) -> Policy:
+    layers = [(np.array(layer.weights), np.array(layer.bias)) for layer in snapshot.layers]
+    return Policy(snapshot.version, snapshot.kind, snapshot.activation, layers)
 
 
 def test_behind_jupyter(a_jupyter_server, a_server, open_page):

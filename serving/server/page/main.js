@@ -4,6 +4,7 @@ import { drawCurve } from "./curve.js";
 import { Game } from "./game.js";
 import { listen } from "./link.js";
 import { element, short } from "./look/drawings.js";
+import { TimeTravel } from "./time-travel.js";
 import { Watch } from "./watch.js";
 
 const HELD = 4000; // ms that the list of episodes stands still after somebody pointed at it
@@ -14,6 +15,7 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const watch = new Watch({ root: $("player"), follow: $("follow"), choice: $("drawing"), told: $("watched") });
 
 const game = new Game({ root: $("game"), stage: $("game-stage"), begin: $("begin"), slower: $("slower"), said: $("game-said") });
+const travel = new TimeTravel({ root: $("travel"), lanes: $("lanes"), again: $("travel-again"), said: $("travel-said") });
 
 let seen = null;
 let counted = []; // [uptime, steps] of the latest seconds
@@ -43,7 +45,7 @@ function show(message) {
   showPlaying(message.playing, status.open_episodes);
   showRefused(message.refused);
   watch.hear(message);
-  $("game").hidden = status.observation_size !== 4 || status.action_size !== 2;
+  $("game").hidden = $("travel").hidden = status.observation_size !== 4 || status.action_size !== 2;
   game.compare(message.best, status.mean_return);
 }
 
@@ -52,6 +54,7 @@ function lost(error) {
   $("state").dataset.state = "problem";
   $("state").textContent = "not reached";
   counted = [];
+  travel.forget();
   if (error.status === 401) {
     return tell("This policy server needs its token: open the address that its terminal shows.");
   }
