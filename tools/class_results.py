@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +13,8 @@ from nbgrader import utils
 from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
 
-from tools.grade import Course, notes_of, wrong_with
+from serving.examiner import evidence
+from tools.grade import Course, evidence_file, wrong_with
 from tools.grades import GradesTable, by_name
 
 
@@ -158,13 +157,8 @@ class ClassResults:
 
 def evidence_of(course: Course, student: str) -> dict:
     with contextlib.suppress(OSError, ValueError):
-        with gzip.open(evidence_file(course, student), "rt", encoding="utf-8") as text:
-            return json.load(text)
+        return evidence.read(evidence_file(course, student))
     return {}
-
-
-def evidence_file(course: Course, student: str) -> Path:
-    return notes_of(course) / "evidence" / course.lesson / f"{student}.json.gz"
 
 
 def answers_in(path: Path) -> dict[str, str]:

@@ -2,11 +2,15 @@
 """Autogrades all that was handed in, several submissions at once.
 
     python tools/grade.py 01-serve-and-learn          (or: make grade LESSON=01-serve-and-learn)
+    python tools/grade.py 01-serve-and-learn --verify
 
 Each submission is graded as `nbgrader autograde` would: through the examiner, in the sandbox, in a
 process of its own with a copy of the gradebook. What comes of it is entered into the gradebook by one
 process, as soon as it is there; formgrader, feedback and export go on from there. Who was graded and
 has handed in nothing new since is not graded again: interrupted, the same command goes on.
+
+--verify runs no submission: it holds each examination again from the evidence that was kept, and says
+which verdicts do not follow from it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import gzip
 import hashlib
 import json
 import multiprocessing
@@ -189,10 +192,15 @@ def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
 
 def remark_on(course: Course, student: str) -> str:
     """What else is to be said: what the kernel was ended for, which cells were missing."""
-    file = notes_of(course) / "evidence" / course.lesson / f"{student}.json.gz"
-    with contextlib.suppress(OSError, ValueError), gzip.open(file, "rt", encoding="utf-8") as text:
-        return "; ".join(json.load(text)["remarks"])
+    from serving.examiner import evidence
+
+    with contextlib.suppress(OSError, ValueError):
+        return "; ".join(evidence.read(evidence_file(course, student))["remarks"])
     return ""
+
+
+def evidence_file(course: Course, student: str) -> Path:
+    return notes_of(course) / "evidence" / course.lesson / f"{student}.evidence.gz"
 
 
 def notes_of(course: Course) -> Path:
@@ -296,6 +304,30 @@ def grade_all(course: Course, students: list[str], notes: Notes, options) -> Non
             grading.stop()
 
 
+def verify(course: Course, students: list[str]) -> int:
+    """Says of each submission whether what was kept bears the verdicts out; 1 if not of all."""
+    from serving.examiner import evidence
+
+    doubtful = 0
+    for student in students:
+        try:
+            kept = evidence.read(evidence_file(course, student))
+            problems, passed = (
+                evidence.problems_of(kept),
+                sum(verdict["sentence"] is None for verdict in kept["verdicts"]),
+            )
+            says = f"{passed} of {len(kept['verdicts'])} questions passed, as was kept"
+        except FileNotFoundError:
+            problems = ["nothing was kept"]
+        except ValueError as error:
+            problems = [str(error)]
+        doubtful += bool(problems)
+        print(f"{student:24} {problems[0] if problems else says}")
+        for problem in problems[1:]:
+            print(f"{'':24} {problem}")
+    return 1 if doubtful else 0
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -310,9 +342,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--regrade", action="store_true", help="also those that were graded already"
     )
+    parser.add_argument("--verify", action="store_true", help="verdicts from what was kept")
     parser.add_argument("--csv", type=Path, help="grades as a file; default: grading/LESSON.csv")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    options, overrides = parser.parse_known_args(arguments)
+    options, overrides = parser.parse_known_intermixed_args(arguments)
     if bad := [word for word in overrides if not word.startswith("--CourseDirectory.")]:
         parser.error(f"unknown: {' '.join(bad)} (nbgrader's --CourseDirectory.... are known)")
     options.overrides = overrides
@@ -326,6 +359,9 @@ def main(arguments: list[str] | None = None) -> int:
     from serving.examiner.kernel import sandbox_is_wanted
     from serving.examiner.sandbox import NoSandbox
 
+    if options.verify:
+        course = Course(options.lesson, options.overrides)
+        return verify(course, options.students or course.students())
     try:
         sandbox_is_wanted()
     except NoSandbox as error:

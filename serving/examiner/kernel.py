@@ -9,18 +9,20 @@ own `SaveAutoGrades` reads the points from these.
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 import json
 import os
 import queue
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from importlib import metadata
 from pathlib import Path
 
+import msgspec
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
@@ -29,6 +31,7 @@ from nbgrader import utils
 from nbgrader.preprocessors import Execute
 
 from serving.connection import GRADING
+from serving.examiner import evidence
 from serving.examiner.examination import NOT_ASKED
 from serving.examiner.lessons import EXAMINATIONS
 from serving.examiner.sandbox import Box, Limits, Warden, require_sandbox
@@ -118,6 +121,7 @@ class GradingExecute(Execute):
                 self._dead = self._dead or self._reason(str(error))
             if self._examiner:
                 self._write_verdicts(nb)
+                self._examiner.close()  # writes its tape
                 self._keep_evidence(resources["nbgrader"])
         finally:
             if self._examiner:
@@ -172,15 +176,12 @@ class GradingExecute(Execute):
             cell.outputs = [] if verdict["sentence"] is None else [_failed(verdict["sentence"])]
 
     def _keep_evidence(self, about: dict) -> None:
-        """A file for each submission: what was decided, with what seed and which versions, and what
-        else there is to say."""
-        kept = os.environ.get("GRADE_EVIDENCE")
-        if not kept and not str(about.get("db_url", "")).startswith("sqlite:///"):
+        """A file for each submission: see `serving.examiner.evidence`."""
+        into = os.environ.get("GRADE_EVIDENCE")
+        if not into and not str(about.get("db_url", "")).startswith("sqlite:///"):
             return
-        folder = Path(kept or Path(about["db_url"].removeprefix("sqlite:///")).parent / "grading")
-        file = folder / "evidence" / about["assignment"] / f"{about['student']}.json.gz"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        evidence = {
+        folder = Path(into or Path(about["db_url"].removeprefix("sqlite:///")).parent / "grading")
+        kept = {
             "lesson": about["assignment"],
             "student": about["student"],
             "graded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -189,9 +190,10 @@ class GradingExecute(Execute):
             "versions": {name: metadata.version(name) for name in VERSIONS},
             "verdicts": list(self.verdicts.values()),
             "remarks": self.remarks,
+            "tape": self._examiner.tape,
         }
-        with gzip.open(file, "wt", encoding="utf-8") as out:
-            json.dump(evidence, out, indent=1)
+        name = f"{about['student']}{evidence.SUFFIX}"
+        evidence.write(folder / "evidence" / about["assignment"] / name, kept)
 
 
 class ExaminerProcess:
@@ -199,11 +201,15 @@ class ExaminerProcess:
 
     def __init__(self, lesson: str, box: Box):
         self.seed = secrets.randbits(31)  # of what is drawn for this submission
+        self.tape: list | None = None  # what it has heard, when it is closed
+        # Not in the sandbox's folder, which goes with the kernel.
+        self._notes = tempfile.TemporaryDirectory(prefix="examiner-", ignore_cleanup_errors=True)
         self._log = open(box.folder / "examiner.log", "wb")  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [
                 sys.executable, "-m", "serving.examiner", f"--lesson={lesson}",
                 f"--socket={box.sockets / 'examiner'}", f"--seed={self.seed}",
+                f"--tape={self._notes.name}/tape",
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
@@ -234,14 +240,20 @@ class ExaminerProcess:
         return verdict or {"question": question, "sentence": sentence, "seconds": 0.0}
 
     def close(self) -> None:
+        if self._log.closed:
+            return
         self._wait(0, "")
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         try:
             self._process.wait(SECONDS_FOR_A_LAST_WORD)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._log.close()
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            self.tape = msgspec.msgpack.decode((Path(self._notes.name) / "tape").read_bytes())
+        self._notes.cleanup()
 
     def _tell(self, command: dict) -> None:
         try:

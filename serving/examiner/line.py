@@ -149,7 +149,9 @@ class Line:
     # -- messages ----------------------------------------------------------------------------
 
     def send(self, *message) -> None:
-        body = self._encode([self._packed(part) for part in message])
+        self.post(self._encode([self._packed(part) for part in message]))
+
+    def post(self, body: bytes) -> None:
         try:
             self._connection.sendall(len(body).to_bytes(4, "big") + body)
         except TimeoutError:
@@ -159,13 +161,7 @@ class Line:
 
     def receive(self) -> list:
         """The next message; raises Gone if there is none any more, or if it is none."""
-        self._fill(4)
-        length = int.from_bytes(self._received[:4], "big")
-        if length > self._largest:
-            raise Gone(f"it sent a message of {length:,} bytes")
-        self._fill(4 + length)
-        body = bytes(self._received[4 : 4 + length])
-        del self._received[: 4 + length]
+        body = self.next_body()
         try:
             message = self._decode(body)
         except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
@@ -176,6 +172,16 @@ class Line:
         if len(message) < sizes[message[0]] or not isinstance(message[1], int):
             raise Gone("it sent what is no message")
         return message
+
+    def next_body(self) -> bytes:
+        self._fill(4)
+        length = int.from_bytes(self._received[:4], "big")
+        if length > self._largest:
+            raise Gone(f"it sent a message of {length:,} bytes")
+        self._fill(4 + length)
+        body = bytes(self._received[4 : 4 + length])
+        del self._received[: 4 + length]
+        return body
 
     def _fill(self, length: int) -> None:
         while len(self._received) < length:

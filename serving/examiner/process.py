@@ -25,13 +25,17 @@ import os
 import select
 import socket
 import sys
+from pathlib import Path
 from typing import TextIO
+
+import msgspec
 
 from serving import evaluation
 from serving.examiner.examination import NOT_ASKED, Examination, Verdict
 from serving.examiner.lessons import examination_of
 from serving.examiner.line import Gone
 from serving.examiner.stand_ins import Notebook
+from serving.examiner.tape import Recorder
 
 PATIENCE = 3.0  # how many times longer than a check cell's the examiner's time limits are
 
@@ -40,7 +44,7 @@ class Examiner:
     """Waits for graded cells to begin, and has a verdict on each of them when it is over."""
 
     def __init__(self, lesson: str, path: str, seed: int, answers: TextIO):
-        self.notebook = Notebook()
+        self.notebook, self.tape = Notebook(), Recorder(seed)
         self.examination: Examination = examination_of(lesson)(self.notebook, seed)
         self.ledger: dict[str, Verdict] = {}
         self._listener = socket.socket(socket.AF_UNIX)
@@ -70,6 +74,7 @@ class Examiner:
                 connection, _ = self._listener.accept()
                 self._hang_up()
                 self.notebook.connected(connection)
+                self.tape.connected()
             elif line in ready:
                 self._hear(current)
 
@@ -92,7 +97,7 @@ class Examiner:
             if current is not None and current not in self.ledger:
                 # What is decided first holds: nobody is asked twice.
                 self._tell({"event": "ready"})
-                self.ledger[current] = self.examination.ask(current)
+                self.ledger[current] = self.tape.asked(self.examination, current)
                 self._tell({"event": "decided"})
             verdict = self.ledger.get(current)
             line.send("answer", 0, verdict.sentence if verdict else NOT_ASKED)
@@ -123,12 +128,16 @@ def main() -> None:
     parser.add_argument(
         "--socket", required=True, help="where graded cells say that they are ready"
     )
+    parser.add_argument("--tape", type=Path, help="where the tape of it all is kept")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn for this submission")
     options = parser.parse_args()
     evaluation.patience = PATIENCE
     answers, sys.stdout = sys.stdout, sys.stderr  # what anything prints is no verdict
     examiner = Examiner(options.lesson, options.socket, options.seed, answers)
     try:
-        examiner.run(sys.stdin.fileno())
+        with examiner.tape.running():
+            examiner.run(sys.stdin.fileno())
+        if options.tape and examiner.tape.is_whole:
+            options.tape.write_bytes(msgspec.msgpack.encode(examiner.tape.events))
     finally:
         examiner.close()

@@ -11,6 +11,7 @@ import pytest
 from grading import ROOT, Course
 from nbgrader.api import Gradebook
 
+from serving.examiner import evidence
 from serving.examiner.sandbox import why_not
 from tools.grade import wrong_with
 
@@ -74,6 +75,23 @@ def test_what_is_no_notebook_is_named(tmp_path):
     assert wrong_with(file) == "lesson.ipynb has no cells"
 
 
+def test_what_was_kept_bears_the_verdicts_out(a_class):
+    """Is each examination held again without the submissions, and one named whose evidence was changed,
+    or is not there?"""
+    grade(a_class)
+    done = grade(a_class, "half", "exits", "--verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 7 questions passed" in done.stdout
+    path = a_class.folder / "grading" / "evidence" / LESSON / "exits.evidence.gz"
+    kept = evidence.read(path)
+    kept["verdicts"][0]["sentence"] = None
+    evidence.write(path, kept)
+    done = grade(a_class, "--verify")
+    assert done.returncode == 1
+    said = {line.split()[0]: line for line in done.stdout.splitlines() if line[0] != " "}
+    assert "kept is 'passed'" in said["exits"] and "nothing was kept" in said["torn"]
+
+
 def test_the_report_says_who_stands_where(a_class):
     """Does the page have the whole class: what to look at, with the evidence; what was wrong most, with
     a sentence and a cell; and everybody's points?"""
@@ -85,7 +103,7 @@ def test_the_report_says_who_stands_where(a_class):
     assert done.returncode == 0, done.stdout + done.stderr
     page = (a_class.folder / "grading" / f"{LESSON}.html").read_text()
     look_at, _, rest = page.partition("What the class got wrong")
-    for words in ("exits", "stopped: ", "exits.json.gz", "empty", "is empty", "torn"):
+    for words in ("exits", "stopped: ", "exits.evidence.gz", "empty", "is empty", "torn"):
         assert words in look_at
     assert "half" not in look_at
     assert "replay raised NotImplementedError" in rest and "raise NotImplementedError(" in rest
