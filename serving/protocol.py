@@ -37,14 +37,11 @@ one, `GET /policy?version=N` shows its weights, `ServePolicy` lets it act again.
 from __future__ import annotations
 
 import math
-import sys
-import traceback
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-_HERE = str(Path(__file__).parent)
+from serving.own_line import own_frame
 
 POLICY_SERVER_PORT = 8900
 WEB_SERVER_PORT = 3000
@@ -81,16 +78,12 @@ class PolicyServerError(Exception):
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence, and the line of the reader's own that led to it."""
         said = [f"{type(self).__name__}: {self}"]
-        own = [
-            frame
-            for frame in traceback.extract_tb(self.__traceback__)
-            if not frame.filename.startswith((_HERE, sys.prefix))
-        ]
-        if own and own[-1].line:
-            place = f"line {own[-1].lineno}"
-            if own[-1].name.isidentifier():
-                place = f"{own[-1].name}(), {place}"
-            said.append(f"    in {place}: {own[-1].line}")
+        own = own_frame(self)
+        if own and own.line:
+            place = f"line {own.lineno}"
+            if own.name.isidentifier():
+                place = f"{own.name}(), {place}"
+            said.append(f"    in {place}: {own.line}")
         return said
 
 

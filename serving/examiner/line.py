@@ -26,6 +26,8 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
+from serving.own_line import own_line
+
 LARGEST = {"examiner": 64 * 2**20, "notebook": 256 * 2**20}  # bytes that this end takes at once
 DEEPEST = 20  # lists in lists
 LONGEST_REPR = 300
@@ -118,7 +120,9 @@ class Line:
                 raise  # what has asked for this is over as well
             return
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
-            self.send("error", number, type(error).__name__, said_by(error))
+            line = own_line(error) if self._end != "examiner" else ""
+            sentence = f"{said_by(error)}, in {line}" if line else said_by(error)
+            self.send("error", number, type(error).__name__, sentence)
             return
         finally:
             self.serving -= 1

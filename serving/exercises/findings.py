@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from serving.evaluation import TookTooLong
+from serving.own_line import own_line
 from serving.protocol import PolicyServerError
 
 
@@ -36,8 +38,10 @@ def report(
     findings: Findings,
     topics: dict[str, str],
     not_yet: str = "change your code above, run it, and check again",
+    hint: str = "",
 ) -> bool:
-    """Prints a line per topic, and below it what to change; True if all is right."""
+    """Prints a line per topic, below it what to change, and at last how far it is, and a hint; True
+    if all is right."""
     said = set()
     for topic, meaning in topics.items():
         sentences = findings.by_topic.get(topic, [])
@@ -46,16 +50,25 @@ def report(
             if sentence not in said:
                 print(f"    {sentence}")
                 said.add(sentence)
-    print(f"Not yet: {not_yet}." if findings else "Well done!")
-    return not findings
+    if not findings:
+        print("Well done!")
+        return True
+    right = sum(not findings.of(topic) for topic in topics)
+    print(f"Not yet: {f'{right} of {len(topics)} are right; ' if right else ''}{not_yet}.")
+    if hint:
+        print(textwrap.fill(f"Hint: {hint}", 96, subsequent_indent="      "))
+    return False
 
 
 def explain(error: BaseException, function: str) -> str:
+    """What a student's function raised, and in which of its lines if that can be known."""
+    line = own_line(error)
+    where = f", in {line}" if line else ""
     if isinstance(error, PolicyServerError):
-        return f"the policy server refused: {error}"
+        return f"the policy server refused: {error}{where}"
     if isinstance(error, TookTooLong):
         return str(error)
-    return f"{function} raised {type(error).__name__}: {error}"
+    return f"{function} raised {type(error).__name__}: {error}{where}"
 
 
 def equal(expected, answer) -> bool:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 from serving.client import PolicyClient
 from serving.connection import GRADING
+from serving.exercises import progress, tutor
 from serving.exercises.findings import Findings, report
 from serving.protocol import PolicyServerError
 from serving.running_server import RunningServer
@@ -98,7 +99,11 @@ def show(find: Callable[[], Findings], topics: dict[str, str], says: str) -> boo
         return False
     print(says)
     try:
-        return report(find(), topics)
+        findings = find()
+        hint = tutor.hint(findings, topics)
+        if not is_alone():
+            progress.remember(topics, findings)
+        return report(findings, topics, hint=hint)
     except (PolicyServerError, RuntimeError) as error:
         print(f"✗ {error}")
         return False
