@@ -1,13 +1,14 @@
 """Where one stands, and how to begin anew without losing what there is.
 
-    python -m serving.my_lessons                            how far the lessons are; which server runs
-    python -m serving.my_lessons fresh-lesson 1             the lesson as it came; the old one is kept
-    python -m serving.my_lessons fresh-policy cartpole      the next start learns from nothing
+python -m serving.my_lessons                            how far the lessons are; which server runs
+python -m serving.my_lessons fresh-lesson 1             the lesson as it came; the old one is kept
+python -m serving.my_lessons fresh-policy cartpole      the next start learns from nothing
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -84,14 +85,18 @@ def fresh_policy(name: str) -> str:
     nothing; the old one goes on under the name that is returned."""
     pointer = Path(name)
     if not checkpoints.folder_of(pointer).is_dir():
-        raise Refused(f"there is no checkpoint {name!r} here: a policy server would start from nothing")
-    lock = checkpoints.lock(pointer, patience=0.0)  # nobody saves to it meanwhile
+        raise Refused(
+            f"there is no checkpoint {name!r} here: a policy server would start from nothing"
+        )
+    lock = checkpoints.lock(pointer, patience=0.0)  # refused while a policy server saves to it
+    os.close(lock)
     parts = [pointer, checkpoints.folder_of(pointer), Path(f"{pointer}.logs")]
     stamp = _stamp()
     for part in reversed(parts):
         if part.exists():
-            part.rename(part.with_name(part.name.replace(pointer.name, f"{pointer.name}-{stamp}", 1)))
-    del lock
+            part.rename(
+                part.with_name(part.name.replace(pointer.name, f"{pointer.name}-{stamp}", 1))
+            )
     return (
         f"the next policy server with --checkpoint-file={name} starts from nothing; the old policy "
         f"goes on with --checkpoint-file={name}-{stamp}"
