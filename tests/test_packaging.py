@@ -352,5 +352,6 @@ def test_no_registry_and_no_machine_is_named():
         if path == Path(__file__):
             continue
         text = path.read_bytes().decode("utf-8", "replace")
+        text = text.replace("/home/jovyan", "")  # in every hub's image, and on nobody's machine
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in forbidden.finditer(text)]
     assert not found
