@@ -24,7 +24,7 @@ let heldUntil = 0;
 for (const name of ["pointermove", "focusin", "keydown"]) {
   $("latest").addEventListener(name, () => (heldUntil = performance.now() + HELD));
 }
-new ResizeObserver(() => seen && showCurve()).observe($("curve"));
+new ResizeObserver(() => seen && showCurve(true)).observe($("curve"));
 
 listen(show, lost);
 
@@ -109,7 +109,12 @@ function showFigures(status) {
   ].join(" ");
 }
 
-function showCurve() {
+let drawn = ""; // what the curve shows
+
+function showCurve(anew = false) {
+  const shows = `${seen.status.run} ${seen.history.length} ${seen.history.at(-1)}`;
+  if (!anew && shows === drawn) return;
+  drawn = shows;
   const byShare = seen.status.run === "DQN";
   $("explores").hidden = !byShare;
   drawCurve($("curve"), seen.history, byShare);
@@ -120,6 +125,7 @@ function showLatest(ended) {
   for (const button of list.children) button.setAttribute("aria-pressed", button.dataset.episode === watch.watched);
   if (performance.now() < heldUntil && list.childElementCount) return;
   const known = new Map([...list.children].map((button) => [button.dataset.episode, button]));
+  if (ended.length === list.childElementCount && ended[0]?.episode_id === list.firstElementChild?.dataset.episode) return;
   const longest = Math.max(1, ...ended.map((episode) => episode.steps));
   const all = ended.flatMap((episode) => episode.sketch);
   const [low, high] = [Math.min(0, ...all), Math.max(0, ...all)];

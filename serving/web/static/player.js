@@ -4,6 +4,8 @@
 import { columns, element, hue, short } from "./drawings.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 10];
+const FRAME = 30; // ms at least between two frames, ...
+const TELL = 200; // ... and between two texts while it plays: more often nobody can read
 const WIDTH = 600; // of the strip, in its own units
 const ACTIONS_HIGH = 22; // of the strip's height ...
 const REWARDS_HIGH = 24; // ... and below it
@@ -27,6 +29,7 @@ export class Player {
   #due = 0; // share of the next step
   #last = 0; // when the latest frame was
   #frame = 0;
+  #told = -Infinity; // when the texts were written
 
   /** `atEnd` is called when playing has come to the last step; `seek` when somebody chose a step. */
   constructor(root, { atEnd = () => {}, seek = () => {} } = {}) {
@@ -116,6 +119,7 @@ export class Player {
     this.root.dataset.playing = "false";
     this.#label("play", "Play (space)");
     cancelAnimationFrame(this.#frame);
+    if (this.#episode) this.#tell();
   }
 
   /** Goes to a step, as a person chose to. */
@@ -163,6 +167,10 @@ export class Player {
 
   #go(now) {
     if (!this.playing) return;
+    if (now - this.#last < FRAME) {
+      this.#frame = requestAnimationFrame((next) => this.#go(next));
+      return;
+    }
     this.#due += (Math.max(0, now - this.#last) / this.pace) * this.speed;
     this.#last = Math.max(now, this.#last); // a frame's time may lie before the click that began it
     const steps = Math.floor(this.#due);
@@ -180,13 +188,21 @@ export class Player {
   }
 
   #draw(step) {
-    const { observations, actions, rewards, policy_versions: versions, sources, dropped_steps: dropped = 0 } = this.#episode;
     this.#step = step;
     this.#drawing.draw(this.#episode, step);
-    this.slider.value = step;
     const x = this.#x(step + 0.5);
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
+    this.root.dataset.step = step;
+    if (!this.playing || performance.now() - this.#told > TELL) this.#tell();
+  }
+
+  /** The step in words and numbers. */
+  #tell() {
+    const { observations, actions, rewards, policy_versions: versions, sources, dropped_steps: dropped = 0 } = this.#episode;
+    const step = this.#step;
+    this.#told = performance.now();
+    this.slider.value = step;
     const total = this.totals[Math.min(step, this.totals.length - 1)] ?? 0;
     const parts = [`step ${dropped + step} of ${dropped + actions.length}`];
     if (step < actions.length) {
@@ -197,7 +213,6 @@ export class Player {
     this.told.textContent = parts.join(" · ");
     const seen = observations[step];
     this.numbers.textContent = `observation ${seen.slice(0, 12).map(short).join("  ")}${seen.length > 12 ? " …" : ""}`;
-    this.root.dataset.step = step;
   }
 
   #x = (step) => (step / Math.max(1, this.length + 1)) * WIDTH;
