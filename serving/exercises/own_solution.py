@@ -83,6 +83,15 @@ def show_learning(learn: Callable, env_class: type[gym.Env]) -> Callable | None:
     return act
 
 
+counted: list[None] = []  # an entry for each step of the environment that is learned
+
+
+def count_a_step() -> None:
+    """A running Ray copies environments by pickling them, with all they refer to but functions of
+    modules: a count in the environment, or beside it, would be the copy's."""
+    counted.append(None)
+
+
 def examine_learner(learn: Callable, env_class: type[gym.Env]) -> Findings:
     """Lets the function learn for one iteration; topics are LEARNER_TOPICS."""
     findings = Findings()
@@ -90,20 +99,20 @@ def examine_learner(learn: Callable, env_class: type[gym.Env]) -> Findings:
         for topic in LEARNER_TOPICS:
             findings.add(topic, f"first make the environment right: {wrong[0]}")
         return findings
-    steps = 0
 
     class Counted(gym.Wrapper):
         def __init__(self):
             super().__init__(env_class())
 
         def step(self, action):
-            nonlocal steps
-            steps += 1
+            count_a_step()
             return self.env.step(action)
 
+    counted.clear()
     try:
         with time_limit(SECONDS_TO_LEARN, "learn(env_class, 1)"), no_folder_at_home():
             act = learn(Counted, 1)
+        steps = len(counted)
         if not steps:
             findings.add("plays", "learn was given an environment class and made no step in it")
         elif steps > STEPS_OF_ONE_ITERATION:

@@ -22,6 +22,7 @@ from own_environments import (
 
 from serving.examiner.own_environment import EnvironmentExam, lead_of
 from serving.exercises.own_environment import TOPICS, check_environment, examine, returns_of
+from serving.exercises.own_solution import examine_learner
 
 LESSON = "05-your-own-environment"
 REFERENCE = reference_answers(LESSON)
@@ -279,3 +280,23 @@ def test_returns_come_from_fresh_environments():
     env_class = notebook()["MyEnv"]
     act = lambda observation: int(observation[1] > 0.4)  # noqa: E731
     assert returns_of(env_class, act, 3, seed=1) == returns_of(env_class, act, 3, seed=1)
+
+
+def test_steps_count_in_a_copy_that_ray_has_made():
+    """Where a Ray runs it pickles the environments it registers: is a learner that plays such a copy
+    found to have played?"""
+    from ray import cloudpickle
+
+    namespace = {"gym": gym, "np": np, "__name__": "__main__"}
+    exec(REFERENCE["my_env"], namespace)
+    own = namespace["MyEnv"]
+
+    def learn(env_class, iterations=12):
+        env = cloudpickle.loads(cloudpickle.dumps(env_class))()
+        env.reset(seed=1)
+        for _ in range(20):
+            env.step(0)
+        return lambda observation: 0
+
+    assert not examine_learner(learn, own).of("plays")
+    assert examine_learner(lambda env_class, iterations=12: lambda observation: 0, own).of("plays")
