@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from serving import ROOT
 from serving.client import PolicyClient
@@ -73,7 +74,8 @@ class OwnPolicyServer(RunningServer):
         super().__init__(**{"port": POLICY_SERVER_PORT, **options})
         self.given, self.port = flags(**options), int(options.get("port", POLICY_SERVER_PORT))
         self._options = options
-        self.folder = ROOT  # where the terminals of JupyterLab open
+        # Where the terminals of JupyterLab open; packages that were installed are no such place.
+        self.folder = ROOT if (ROOT / "START.md").exists() else Path.cwd()
         if outlive_kernel:
             self.command.remove("--stop-with-stdin")
         self._holder: Holder | None = None  # the process, where somebody else has started it
