@@ -12,7 +12,7 @@ JUPYTER := $(CURDIR)/tools/jupyter
 MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test long-test grade report lessons bundle images bench lock clean
+.PHONY: help .venv lab demo test long-test grade report lessons new-lesson bundle images bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -53,6 +53,9 @@ report: $(INSTALLED) ## a page on how the class did: make report LESSON=01-serve
 
 lessons: $(INSTALLED) ## generate lessons/ from solutions/
 	@$(PYTHON) tools/make_lessons.py $(ARGS)
+
+new-lesson: $(INSTALLED) ## a lesson from a template, which works at once: make new-lesson NAME=06-discount
+	@$(PYTHON) tools/new_lesson.py $(NAME) && $(PYTHON) tools/make_lessons.py
 
 bundle: $(INSTALLED) ## write what students get, without answers: build/online-learning/ and its archive
 	@$(PYTHON) tools/student_bundle.py $(ARGS)
