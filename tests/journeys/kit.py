@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from network import Network
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_START = 120.0
 SECONDS_TO_END = 20.0
+SECONDS_FOR_A_COMMAND = 1500.0  # a lesson is graded within minutes, on a busy machine
 
 
 def clone(into: Path) -> Path:
@@ -70,10 +72,18 @@ class RunningLab:
         """What a command prints that runs beside the lab."""
         done = subprocess.run(
             [*self.network.enter, *command], cwd=self.kit, env=self.environment,
-            capture_output=True, text=True, timeout=600,
+            capture_output=True, text=True, timeout=SECONDS_FOR_A_COMMAND,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def status(self) -> dict:
+        """What the policy server says at the lessons' port; nothing if there is none."""
+        asked = ["curl", "-s", "http://localhost:8900/status"]
+        done = subprocess.run(
+            [*self.network.enter, *asked], capture_output=True, text=True, timeout=60
+        )
+        return json.loads(done.stdout) if done.returncode == 0 else {}
 
     def browser(self) -> Path:
         """A Chromium that sees this network."""

@@ -11,7 +11,7 @@ from kit import RunningLab
 from playwright.sync_api import Locator, Page, WebSocket, expect
 
 PATIENCE = 60_000  # ms; on a busy machine a click may take its time
-LONGEST_CELL = 240.0  # s; it learns until its goal is reached
+LONGEST_CELL = 900.0  # s; it learns until its goal is reached, on a busy machine
 
 
 class JupyterLab:
@@ -76,10 +76,10 @@ class JupyterLab:
         self.until(lambda: len(self.heard) > before, 60, "a terminal")
         return Terminal(self, before)
 
-    def dialog(self) -> str:
+    def dialog(self, seconds: float = 60.0) -> str:
         """Waits for a dialog, closes it with its last button, and returns what it said."""
         dialog = self.page.locator("dialog.jp-Dialog")
-        dialog.wait_for()
+        dialog.wait_for(timeout=1000 * seconds)
         said = dialog.inner_text()
         dialog.locator("button").last.click()
         dialog.wait_for(state="detached")
@@ -171,6 +171,13 @@ class Notebook:
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(source)
 
+    def write(self, number: int, words: str) -> None:
+        """Opens a cell of text by a double click, and pastes over what is in it."""
+        cell = self.cell(number)
+        cell.locator(".jp-RenderedMarkdown").dblclick()
+        self.replace(number, words)
+        self.page.keyboard.press("Shift+Enter")
+
     def source(self, number: int) -> str:
         lines = self.cell(number).locator(".cm-line").all_inner_texts()
         return "\n".join(line.rstrip("\n") for line in lines)
@@ -202,19 +209,19 @@ class Notebook:
         return failed.text_content()
 
     def pictures(self, number: int) -> int:
-        """How many pictures a cell shows that could be loaded."""
-        return (
-            self.cell(number)
-            .locator("img")
-            .evaluate_all(
-                "images => images.filter(image => image.complete && image.naturalWidth).length"
-            )
+        """How many pictures a cell shows that could be loaded; a cell that has just drawn is waited
+        for."""
+        images = self.cell(number).locator("img")
+        images.first.wait_for(state="attached")
+        return images.evaluate_all(
+            "images => Promise.all(images.map(image => image.decode().then(() => 1, () => 0)))"
+            ".then(loaded => loaded.reduce((a, b) => a + b, 0))"
         )
 
     def validate(self) -> str:
         """Presses *Validate*; returns what the dialog says."""
         self.panel.locator(".jp-Toolbar-item", has_text="Validate").click()
-        return self.lab.dialog()
+        return self.lab.dialog(LONGEST_CELL)  # it runs all cells, in a kernel of its own
 
     def save(self) -> None:
         self.panel.locator(".jp-InputArea-prompt").first.click()

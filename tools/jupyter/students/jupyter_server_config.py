@@ -10,7 +10,8 @@ c.ContentsManager.hide_globs = [
     *("__pycache__", "*.py[co]", ".DS_Store", "*~", "*.egg-info"),
     *("solutions", "tests", "submitted", "autograded", "feedback", "gradebook.db*"),
     *("nbgrader_config.py", "pyproject.toml", "requirements.lock", "environment.yml", "postBuild"),
-    *("Makefile", "README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "images", "tools"),
+    *("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"),
+    *("LICENSE", "requirements.hashes", "images", "tools"),
 ]
 
 # nbgrader's part in the server, too: of all of it students press *Validate* only.
