@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import sys
 import textwrap
@@ -109,11 +110,29 @@ def show(find: Callable[[], Findings], topics: dict[str, str], says: str) -> boo
         return False
 
 
+@contextlib.contextmanager
+def nothing_on_stderr() -> Iterator[None]:
+    """What is written to stderr in the block stands in stdout: nbgrader takes a graded cell that has
+    written there for one that failed, and RLlib's warnings, and bars, are written there."""
+    stderr, loggers = sys.stderr, [logging.root, *logging.root.manager.loggerDict.values()]
+    handlers = [handler for logger in loggers for handler in getattr(logger, "handlers", ())]
+    moved = [handler for handler in handlers if getattr(handler, "stream", None) is stderr]
+    for handler in moved:  # a handler keeps the stream that was stderr when it was made
+        handler.setStream(sys.stdout)
+    try:
+        with contextlib.redirect_stderr(sys.stdout):
+            yield
+    finally:
+        for handler in moved:
+            handler.setStream(stderr)
+
+
 def require(find: Callable[[], Findings], topic: str, topics: dict[str, str]) -> None:
     """A graded cell: raises NotYet with the first finding about the topic."""
     if is_graded():
         return
-    findings = find()
+    with nothing_on_stderr():
+        findings = find()
     if findings.of(topic):
         raise NotYet(f"{topics[topic]}: {findings.of(topic)[0]}")
 
@@ -122,7 +141,8 @@ def require_all(find: Callable[[], Findings], topics: dict[str, str]) -> None:
     """A graded cell about all topics: raises NotYet with the first finding."""
     if is_graded():
         return
-    findings = find()
+    with nothing_on_stderr():
+        findings = find()
     for topic, meaning in topics.items():
         if findings.of(topic):
             raise NotYet(f"{meaning}: {findings.of(topic)[0]}")
