@@ -20,8 +20,7 @@ from serving.examiner.kernel import GradingKernelManager, seconds_for
 @pytest.fixture
 def nbgraders_configuration(monkeypatch):
     """As nbgrader's extensions read it inside the Jupyter server, and nbgrader's commands."""
-    for name in ("PATH", "PYTHONPATH"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # put back what it changes
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # put back what it changes
     monkeypatch.delenv(GRADING, raising=False)
     return PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
 

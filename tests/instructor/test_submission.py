@@ -100,8 +100,7 @@ class Class:
 @pytest.fixture
 def a_class(tmp_path, monkeypatch, a_gradebook) -> Class:
     """A class whose gradebook knows the lessons, and nobody has handed in anything."""
-    for name in ("PATH", "PYTHONPATH"):  # put back what the configuration changes
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # put back what the configuration changes
     monkeypatch.setenv(TRUST, "yes")  # nothing is run here
     config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
     for name in ("submitted", "autograded"):
@@ -120,8 +119,7 @@ def a_gradebook(tmp_path_factory) -> Path:
     """A gradebook that has learned all lessons: each takes seconds, as nbgrader starts a program."""
     path = tmp_path_factory.mktemp("book") / "gradebook.db"
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PATH", "PYTHONPATH"):
-            patch.setenv(name, os.environ.get(name, ""))  # put back what the configuration changes
+        patch.setenv("PATH", os.environ["PATH"])  # put back what the configuration changes
         config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
         config.CourseDirectory.db_url = f"sqlite:///{path}"
         for lesson in LESSONS:
