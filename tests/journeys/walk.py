@@ -136,7 +136,7 @@ class Walk:
                 self.notebook.replace(number, self.lesson.answers[exercise])
             said = self.run(number)
             assert "✗" not in said, f"a right answer is found fault with: {said}"
-            assert "Error" not in said, f"cell {number} fails: {said}"
+            assert "Traceback" not in said and "Error" not in said, f"cell {number} fails: {said}"
         return found
 
     def validate(self) -> str:
