@@ -218,6 +218,7 @@ def a_course(tmp_path_factory):
     return Course(tmp_path_factory.mktemp("course"), LESSON)
 
 
+@pytest.mark.timeout(1500)  # it learns with RLlib four times, and once through a server
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"ferry"}))  # which test_lessons.py plays
 def test_autograding_gives_other_inventions_full_marks(a_course, name):
     """Does plain `nbgrader autograde` give environments other than the reference all points?"""
