@@ -11,7 +11,7 @@ c.ContentsManager.hide_globs = [
     *("solutions", "tests", "submitted", "autograded", "feedback", "gradebook.db*"),
     *("nbgrader_config.py", "pyproject.toml", "requirements.lock", "environment.yml", "postBuild"),
     *("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"),
-    *("LICENSE", "requirements.hashes", "images", "tools"),
+    *("BENCHMARKS.md", "LICENSE", "requirements.hashes", "images", "tools"),
 ]
 
 # nbgrader's part in the server, too: of all of it students press *Validate* only.
