@@ -14,6 +14,7 @@ export class Watch {
   #newest = null;
   #following = true;
   #busy = false;
+  #chosen = null; // while something else was being fetched
   #kind = "";
 
   constructor({ root, follow, choice, told }) {
@@ -47,7 +48,14 @@ export class Watch {
   /** Plays this episode, and no other after it. */
   async choose(id) {
     this.#follow(false);
-    await this.#load(id);
+    if (this.#busy) {
+      this.#chosen = id;
+    } else if (id === this.watched) {
+      this.#player.jump(0);
+      this.#player.play();
+    } else {
+      await this.#load(id);
+    }
   }
 
   get watched() {
@@ -80,8 +88,15 @@ export class Watch {
     } catch (error) {
       this.told.textContent = `${error.message}.`; // it is not remembered any more, or nobody answers
     } finally {
-      this.#busy = false;
+      this.#free();
     }
+  }
+
+  #free() {
+    this.#busy = false;
+    const id = this.#chosen;
+    this.#chosen = null;
+    if (id && id !== this.watched) this.#load(id);
   }
 
   async #show(episode, step) {
@@ -121,7 +136,7 @@ export class Watch {
     } catch {
       // Nobody answers: the page says so already.
     } finally {
-      this.#busy = false;
+      this.#free();
     }
   }
 
