@@ -165,6 +165,18 @@ def a_policy_server(policy_servers) -> RunningServer:
     return policy_servers()
 
 
+@pytest.fixture(scope="module")
+def served():
+    """The HTTP interface in this process, for the tests of a file: a `served.Served`."""
+    from served import Served
+
+    server = Served(free_port()).start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 # -- Jupyter -----------------------------------------------------------------------------------------
 
 

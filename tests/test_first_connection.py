@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from leftovers import free_port
 from served import ACTIONS, SIZE, Served
 
 import serving
@@ -15,13 +14,6 @@ from serving.first_connection import command
 from serving.protocol import PolicyServerError, ServerUnreachable
 
 LESSONS = {"observation_size": SIZE, "action_size": ACTIONS, "run": "DQN"}
-
-
-@pytest.fixture(scope="module")
-def served():
-    server = Served(free_port()).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -200,7 +200,9 @@ def remark_on(course: Course, student: str) -> str:
 
 
 def evidence_file(course: Course, student: str) -> Path:
-    return notes_of(course) / "evidence" / course.lesson / f"{student}.evidence.gz"
+    from serving.examiner.evidence import SUFFIX
+
+    return notes_of(course) / "evidence" / course.lesson / f"{student}{SUFFIX}"
 
 
 def notes_of(course: Course) -> Path:
@@ -345,7 +347,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--verify", action="store_true", help="verdicts from what was kept")
     parser.add_argument("--csv", type=Path, help="grades as a file; default: grading/LESSON.csv")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    options, overrides = parser.parse_known_intermixed_args(arguments)
+    return with_overrides(parser, *parser.parse_known_intermixed_args(arguments))
+
+
+def with_overrides(parser, options: argparse.Namespace, overrides: list[str]) -> argparse.Namespace:
+    """The options, and as `overrides` what is meant for nbgrader: of its own only where a course is."""
     if bad := [word for word in overrides if not word.startswith("--CourseDirectory.")]:
         parser.error(f"unknown: {' '.join(bad)} (nbgrader's --CourseDirectory.... are known)")
     options.overrides = overrides

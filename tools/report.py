@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tools.class_results import ClassResults, Result, Topic  # noqa: E402
-from tools.grade import Course, evidence_file, notes_of  # noqa: E402
+from tools.grade import Course, evidence_file, notes_of, with_overrides  # noqa: E402
 from tools.leaderboard import EPISODES, PLAYED, Place, leaderboard, pseudonyms  # noqa: E402
 
 STYLE = """
@@ -240,11 +240,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--leaderboard", action="store_true", help="also a page for the class: LESSON-class.html"
     )
     parser.add_argument("--names", action="store_true", help="of students there, no pseudonyms")
-    options, overrides = parser.parse_known_args(arguments)
-    if bad := [word for word in overrides if not word.startswith("--CourseDirectory.")]:
-        parser.error(f"unknown: {' '.join(bad)} (nbgrader's --CourseDirectory.... are known)")
-    options.overrides = overrides
-    return options
+    return with_overrides(parser, *parser.parse_known_args(arguments))
 
 
 def main(arguments: list[str] | None = None) -> int:

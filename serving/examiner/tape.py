@@ -194,8 +194,7 @@ class Player(Tape):
     def heard(self, kind: str, hear: Callable[[], object]):
         if kind == "sent" and not self._next_is("sent"):
             return None
-        value = self._take(kind)
-        return value
+        return self._take(kind)
 
     def verdicts(self, examination_of: Callable[[Notebook, int], Examination], seed: int):
         """Holds the examination again: yields each verdict, and what is wrong with it, if anything is.

@@ -22,9 +22,6 @@ LEFT_OUT = (
     "torch._inductor",
     "torch._dynamo",
 )
-# `import ray` imports jsonschema, whose checker of web addresses builds a grammar with this package,
-# which comes with JupyterLab: 1 s. jsonschema takes an ImportError for "not installed".
-NOT_INSTALLED = ("rfc3987_syntax",)
 
 
 class LeftOut(types.ModuleType):
@@ -60,6 +57,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 sys.meta_path.insert(0, Finder())
-for name in NOT_INSTALLED:
-    sys.modules.setdefault(name, None)
+# `import ray` imports jsonschema, whose checker of web addresses builds a grammar with this package,
+# which comes with JupyterLab: 1 s. jsonschema takes an ImportError for "not installed".
+sys.modules.setdefault("rfc3987_syntax", None)
 import serving.learner.uncompiled  # noqa: E402, F401 - and torch

@@ -23,58 +23,49 @@ KIT = SERVING.parent if _OWN else Path.cwd()
 
 
 def pong() -> dict:
-    """The Pong page, against the policy server of this machine.
-
-    Browsers know it by Jupyter's name, which nobody here can know (a hub's, Binder's): Jupyter, which
-    has seen who asks, presents a token for them.
-    """
-    token = secrets.token_urlsafe(16)
-    return {
-        "command": [sys.executable, str(SERVING / "pong_web_server.py"), "--port={port}"],
-        "environment": {"PONG_WEB_SERVER_TOKEN": token},
-        "request_headers_override": {"Authorization": f"Bearer {token}"},
-        "timeout": 20,
-        "launcher_entry": {
-            "title": "Pong",
-            "icon_path": str(ICONS / "icon_pong.svg"),
-            "category": "Notebook",
-        },
-    }
+    """The Pong page, against the policy server of this machine."""
+    command = [str(SERVING / "pong_web_server.py"), "--port={port}"]
+    return _tile("Pong", "icon_pong.svg", command, 20) | _token("PONG_WEB_SERVER_TOKEN")
 
 
 def policy_server() -> dict:
-    """The page of this machine's policy server, which says what to do if there is none. For the
-    token see `pong`."""
-    token = secrets.token_urlsafe(16)
-    return {
-        "command": [sys.executable, "-m", "serving.server.relay", "--port={port}"],
-        "environment": {"POLICY_PAGE_TOKEN": token},
-        "request_headers_override": {"Authorization": f"Bearer {token}"},
-        "timeout": 20,
-        "launcher_entry": {
-            "title": "Policy server",
-            "icon_path": str(ICONS / "icon_policy_server.svg"),
-            "category": "Notebook",
-        },
-    }
+    """The page of this machine's policy server, which says what to do if there is none."""
+    command = ["-m", "serving.server.relay", "--port={port}"]
+    return _tile("Policy server", "icon_policy_server.svg", command, 20) | _token(
+        "POLICY_PAGE_TOKEN"
+    )
 
 
 def tensorboard() -> dict:
     """TensorBoard, on the events of every policy server that was started in the kit's folder."""
+    command = [
+        "-m", "tensorboard.main", f"--logdir={KIT}", "--host=localhost", "--port={port}",
+        "--reload_interval=10",
+    ]  # fmt: skip
+    return _tile("TensorBoard", "icon_tensorboard.svg", command, 60)
+
+
+def _tile(title: str, icon: str, command: list[str], timeout: int) -> dict:
+    """A tile that starts Python with `command`, and waits `timeout` seconds for what it serves."""
     return {
-        "command": [
-            sys.executable,
-            "-m",
-            "tensorboard.main",
-            f"--logdir={KIT}",
-            "--host=localhost",
-            "--port={port}",
-            "--reload_interval=10",
-        ],
-        "timeout": 60,
+        "command": [sys.executable, *command],
+        "timeout": timeout,
         "launcher_entry": {
-            "title": "TensorBoard",
-            "icon_path": str(ICONS / "icon_tensorboard.svg"),
+            "title": title,
+            "icon_path": str(ICONS / icon),
             "category": "Notebook",
         },
+    }
+
+
+def _token(variable: str) -> dict:
+    """A token for a server that learns of it by the environment variable.
+
+    Browsers know the page by Jupyter's name, which nobody here can know (a hub's, Binder's): Jupyter,
+    which has seen who asks, presents the token for them.
+    """
+    token = secrets.token_urlsafe(16)
+    return {
+        "environment": {variable: token},
+        "request_headers_override": {"Authorization": f"Bearer {token}"},
     }

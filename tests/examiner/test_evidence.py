@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
-import signal
-import socket
 
 import msgspec
 import pytest
 from grading import reference_answers
+from other_process import notebook_of
 
 from serving.examiner import candidate, evidence
-from serving.examiner.candidate import Candidate
-from serving.examiner.line import Line
 from serving.examiner.serve_and_learn import ServeAndLearn
 from serving.examiner.stand_ins import Notebook
 from serving.examiner.tape import Recorder
@@ -26,35 +22,14 @@ MISTAKE = ("log_returns(episode_id, reward)", "log_returns(episode_id, 1.0)")
 
 def examined(answers: dict[str, str], questions: list[str]) -> dict:
     """What an examiner keeps of a notebook with these answers, in a process of its own."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            ours.close()
-            namespace: dict = {}
-            for answer in answers.values():
-                exec(answer, namespace)
-            notebook = Candidate(namespace)
-            notebook._line = Line(
-                theirs, "notebook", notebook._serve, notebook._offer, notebook._stand_in
-            )
-            candidate._play_against(notebook)
-            notebook._serve_until_the_verdict()
-        finally:
-            os._exit(0)
-    theirs.close()
-    try:
+    with notebook_of(*answers.values(), first=candidate._play_against) as line:
         notebook, tape = Notebook(), Recorder(SEED)
-        notebook.connected(ours)
+        notebook.connected(line)
         tape.connected()
         examination = ServeAndLearn(notebook, SEED)
         with tape.running():
             verdicts = [tape.asked(examination, question) for question in questions]
         examination.close()
-    finally:
-        ours.close()
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
     return {
         "lesson": LESSON, "seed": SEED, "verdicts": msgspec.to_builtins(verdicts),
         "tape": tape.events, "versions": {},

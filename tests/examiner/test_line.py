@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import threading
 import time
@@ -11,11 +9,11 @@ import time
 import gymnasium as gym
 import numpy as np
 import pytest
+from other_process import notebook_of
 
 from serving.evaluation import time_limit
 from serving.examiner import stand_ins
-from serving.examiner.candidate import Candidate
-from serving.examiner.line import Gone, Line
+from serving.examiner.line import Gone
 from serving.examiner.stand_ins import Function, Notebook
 
 SOURCE = """
@@ -63,27 +61,10 @@ class Coin(gym.Env):
 @pytest.fixture
 def a_notebook():
     """What stands for a notebook with SOURCE in it, served from another process."""
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            ours.close()
-            namespace: dict = {}
-            exec(SOURCE, namespace)
-            candidate = Candidate(namespace)
-            candidate._line = Line(
-                theirs, "notebook", candidate._serve, candidate._offer, candidate._stand_in
-            )
-            candidate._serve_until_the_verdict()
-        finally:
-            os._exit(0)
-    theirs.close()
-    notebook = Notebook()
-    notebook.connected(ours)
-    yield notebook
-    ours.close()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with notebook_of(SOURCE) as line:
+        notebook = Notebook()
+        notebook.connected(line)
+        yield notebook
 
 
 @pytest.mark.parametrize(

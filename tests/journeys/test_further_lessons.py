@@ -9,7 +9,7 @@ import re
 import pytest
 from lab_page import JupyterLab
 from playwright.sync_api import expect
-from walk import Lesson, Walk, graded, words
+from walk import Lesson, Walk, graded, watch_a_demo, words
 
 pytestmark = [
     pytest.mark.timeout(3600),
@@ -107,11 +107,8 @@ def test_pong(a_lab, begin):
     said = web.type("python serving/pong_web_server.py", "/proxy/3000/")
     page = a_lab.page.context.new_page()
     page.goto(re.search(r"http://localhost:3000/", said)[0])
-    page.wait_for_selector("#level option", state="attached", timeout=60_000)
-    page.click("[data-mode=demo]")
-    page.click("#overlay-button")
+    watch_a_demo(a_lab, page, "02-page")
     expect(page.locator("#decisions tr").nth(20)).to_be_visible(timeout=60_000)
-    a_lab.photograph("02-page", page)
     page.close()
 
     walk.back()

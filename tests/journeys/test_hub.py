@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from playwright.sync_api import expect
 from test_student import PONG
-from walk import Lesson
+from walk import Lesson, watch_a_demo
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -41,11 +40,7 @@ def test_the_terminal_names_the_page_that_the_proxy_shows(a_lab):
     assert f"{BASE}proxy/3000/" in said
     page = a_lab.page.context.new_page()
     page.goto(a_lab.running.address.split(BASE)[0] + f"{BASE}proxy/3000/")
-    page.wait_for_selector("#level option", state="attached", timeout=60_000)
-    page.click("[data-mode=demo]")
-    page.click("#overlay-button")
-    expect(page.locator("#decisions tr").nth(20)).to_be_attached(timeout=60_000)
-    a_lab.photograph("hub-pong", page)
+    watch_a_demo(a_lab, page, "hub-pong")
     page.close()
     pages.interrupt("stopped")
     servers.interrupt("stopped")

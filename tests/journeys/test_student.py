@@ -7,8 +7,7 @@ import re
 
 import pytest
 from lab_page import JupyterLab
-from playwright.sync_api import expect
-from walk import Lesson, Walk, graded, words
+from walk import Lesson, Walk, graded, watch_a_demo, words
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -130,11 +129,7 @@ def test_the_pong_tile_opens_a_game_with_the_policy(a_lab):
     with a_lab.page.expect_popup() as opened:
         a_lab.page.locator(".jp-LauncherCard[title^='Pong']:visible").click()
     page = opened.value
-    page.wait_for_selector("#level option", state="attached", timeout=60_000)
-    page.click("[data-mode=demo]")
-    page.click("#overlay-button")
-    expect(page.locator("#decisions tr").nth(20)).to_be_attached(timeout=60_000)
-    a_lab.photograph("pong", page)
+    watch_a_demo(a_lab, page, "pong")
     assert page.url.endswith("/pong/")
     page.close()
     terminal.interrupt("stopped")

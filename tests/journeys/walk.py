@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from kit import ROOT
 from lab_page import JupyterLab, Notebook, Terminal
+from playwright.sync_api import Page, expect
 
 STUDENT = "ada"
 
@@ -182,6 +183,15 @@ def graded(lab: JupyterLab, lesson: Lesson) -> tuple[dict[str, str], str]:
     page.close()
     text = (running.kit / "feedback" / STUDENT / name / f"{name}.html").read_text()
     return lines[STUDENT, name], html.unescape(re.sub(r"<[^>]*>", "", text))
+
+
+def watch_a_demo(lab: JupyterLab, page: Page, picture: str) -> None:
+    """Has the Pong page play against itself, until it shows twenty decisions."""
+    page.wait_for_selector("#level option", state="attached", timeout=60_000)
+    page.click("[data-mode=demo]")
+    page.click("#overlay-button")
+    expect(page.locator("#decisions tr").nth(20)).to_be_attached(timeout=60_000)
+    lab.photograph(picture, page)
 
 
 def words(said: str) -> str:

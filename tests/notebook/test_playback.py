@@ -11,14 +11,13 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from browsers import NEEDS_CHROMIUM, chromium
 from nbconvert import HTMLExporter
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from serving.notebook import playback, watch
 from serving.protocol import EpisodeNotFound
 from serving.running_server import RunningServer
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 # Five lines, for an environment that lesson 05's reader may have thought of: a ferry.
 DRAW = """
@@ -57,14 +56,11 @@ def exported(address: str, folder: Path) -> Path:
     return page
 
 
-@pytest.mark.skipif(
-    not CHROMIUM.exists() and not os.environ.get("CI"), reason="Chromium is not installed"
-)
+@NEEDS_CHROMIUM
 def test_an_exported_notebook_plays_it_by_itself(a_server, tmp_path):
     """Does the export play both outputs, with no server and no network, and draw what was seen?"""
     page_file = exported(a_server.address, tmp_path)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page, complaints = browser.new_page(), []
         page.context.set_offline(True)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -83,7 +79,6 @@ def test_an_exported_notebook_plays_it_by_itself(a_server, tmp_path):
         expect(ferry.locator("#player")).to_have_attribute("data-step", "20")
         if folder := os.environ.get("PAGE_SCREENSHOTS"):
             page.screenshot(path=f"{folder}/exported-notebook.png", full_page=True)
-        browser.close()
     assert [said for said in complaints if "MathJax" not in said and "require" not in said] == []
 
 

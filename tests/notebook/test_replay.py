@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from leftovers import free_port
-from served import Served
 
 from serving import ROOT, PolicyClient
 from serving.logs import EpisodeLog, LogWriter, read_log
@@ -17,13 +15,6 @@ EPISODES = [
     for steps in (1, 3, 700)
 ]
 ENDINGS = ["terminated", "truncated", "truncated"]
-
-
-@pytest.fixture(scope="module")
-def served():
-    server = Served(free_port()).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -5,52 +5,32 @@ Screenshots of every run are in the folder that the environment variable PONG_SC
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from browsers import NEEDS_CHROMIUM, TOUCH, chromium, paddle_on, pages
+from playwright.sync_api import Page, expect
 from web_server import WebServer
 
 from serving import do_rollouts
 from serving.running_server import RunningServer
 
-CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
 ON_ITS_SIDE = ({"width": 844, "height": 390}, {"width": 568, "height": 320})
-TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 PLAYING = "body[data-phase=playing]"
 PAUSED = "body[data-phase=paused]"
 LOST = "body[data-phase=lost]"
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and not os.environ.get("CI"),
-    reason="Chromium is not installed: apt-get install chromium",
-)
+pytestmark = NEEDS_CHROMIUM
 
-# Middle of what is painted in a paddle's colour, in pixels of the court; null if nothing is.
-PADDLE = """side => {
-  const canvas = document.getElementById("court");
-  const style = getComputedStyle(document.documentElement).getPropertyValue("--" + side).trim();
-  const [r, g, b] = [1, 3, 5].map(i => parseInt(style.slice(i, i + 2), 16));
-  const scale = canvas.width / 640;
-  const x = Math.round((side === "left" ? 25 : 615) * scale);
-  const pixels = canvas.getContext("2d").getImageData(x, 0, 1, canvas.height).data;
-  const rows = [];
-  for (let y = 0; y < canvas.height; y++) {
-    const near = (i, wanted) => Math.abs(pixels[4 * y + i] - wanted) < 8;
-    if (near(0, r) && near(1, g) && near(2, b)) rows.push(y / scale);
-  }
-  return rows.length ? (rows[0] + rows.at(-1)) / 2 : null;
-}"""
+PADDLE = paddle_on("#court")
 
 # Milliseconds between the frames of so many seconds.
 FRAMES = """seconds => new Promise(resolve => {
@@ -94,42 +74,26 @@ def a_web_server_that_only_acts():
 
 @pytest.fixture(scope="module")
 def a_browser():
-    # As root, which it is in CI's container, Chromium has no sandbox of its own.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def open_page(a_browser, request):
     """Opens pages; at the end none of them may have shown an alert or complained."""
-    contexts, complaints = [], []
 
-    def open_(address: str, **options) -> Page:
-        context = a_browser.new_context(**{"viewport": DESKTOP, "color_scheme": "dark", **options})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
+    def watch(page: Page, address: str, complaints: list[str]) -> None:
         page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if is_bad(said) else None)
-        page.goto(address)
-        page.wait_for_selector("#level option", state="attached")  # its script has run
-        return page
 
-    def is_bad(said) -> bool:
-        # Chromium itself writes down every request that failed, which some tests make happen.
-        return said.type == "error" and "Failed to load resource" not in said.text
+    usual = {"viewport": DESKTOP, "color_scheme": "dark"}
+    with pages(a_browser, request, "PONG_SCREENSHOTS", watch, **usual) as open_:
 
-    yield open_
-    folder = os.environ.get("PONG_SCREENSHOTS")
-    for number, context in enumerate(contexts):
-        if folder:
-            name = re.sub(r"\W+", "-", request.node.name)
-            context.pages[0].screenshot(path=f"{folder}/{name}-{number}.png", full_page=True)
-        context.close()
-    assert not complaints
+        def open_and_wait(address: str, **options) -> Page:
+            page = open_(address, **options)
+            page.wait_for_selector("#level option", state="attached")  # its script has run
+            return page
+
+        yield open_and_wait
 
 
 @pytest.fixture

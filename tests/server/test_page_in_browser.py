@@ -11,29 +11,24 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import gymnasium as gym
 import httpx
 import numpy as np
 import pytest
+from browsers import NEEDS_CHROMIUM, TOUCH, chromium, paddle_on, pages
 from leftovers import free_port
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from serving.client import PolicyClient
 from serving.policy import Policy
 from serving.running_server import RunningServer
 
-CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}
-TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", **TOUCH}
 ON_ITS_SIDE = {"viewport": {"width": 844, "height": 390}, "color_scheme": "dark", **TOUCH}
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and not os.environ.get("CI"),
-    reason="Chromium is not installed: apt-get install chromium",
-)
+pytestmark = NEEDS_CHROMIUM
 
 # Where the cart stands (m) and how the pole leans (rad), read from what is drawn.
 CART = """() => {
@@ -42,62 +37,27 @@ CART = """() => {
   return [moved.e / 100, Math.atan2(turned.b, turned.a)];
 }"""
 
-# Middle of what is painted in the right paddle's colour, in pixels of the court.
-PADDLE = """() => {
-  const canvas = document.querySelector("#player canvas");
-  const style = getComputedStyle(document.documentElement).getPropertyValue("--right").trim();
-  const [r, g, b] = [1, 3, 5].map(i => parseInt(style.slice(i, i + 2), 16));
-  const scale = canvas.width / 640;
-  const pixels = canvas.getContext("2d").getImageData(Math.round(615 * scale), 0, 1, canvas.height).data;
-  const rows = [];
-  for (let y = 0; y < canvas.height; y++) {
-    const near = (i, wanted) => Math.abs(pixels[4 * y + i] - wanted) < 8;
-    if (near(0, r) && near(1, g) && near(2, b)) rows.push(y / scale);
-  }
-  return rows.length ? (rows[0] + rows.at(-1)) / 2 : null;
-}"""
+PADDLE = paddle_on("#player canvas")
 
 
 @pytest.fixture(scope="module")
 def a_browser():
-    # As root, which it is in CI's container, Chromium has no sandbox of its own.
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def open_page(a_browser, request):
     """Opens pages; none of them may complain, or ask another host for anything."""
-    contexts, complaints = [], []
 
-    def open_(address: str, **options) -> Page:
-        context = a_browser.new_context(**{**DESKTOP, **options})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if is_bad(said) else None)
+    def watch(page: Page, address: str, complaints: list[str]) -> None:
         host = httpx.URL(address).netloc.decode()
         page.on(
             "request", lambda asked: complaints.append(asked.url) if host not in asked.url else None
         )
-        page.goto(address)
-        return page
 
-    def is_bad(said) -> bool:
-        # Chromium itself writes down every request that failed, which some tests make happen.
-        return said.type == "error" and "Failed to load resource" not in said.text
-
-    yield open_
-    folder = os.environ.get("PAGE_SCREENSHOTS")
-    for number, context in enumerate(contexts):
-        if folder:
-            name = re.sub(r"\W+", "-", request.node.name)
-            context.pages[0].screenshot(path=f"{folder}/{name}-{number}.png", full_page=True)
-        context.close()
-    assert not complaints
+    with pages(a_browser, request, "PAGE_SCREENSHOTS", watch, **DESKTOP) as open_:
+        yield open_
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +174,7 @@ def test_pong_is_its_court(open_page, size):
         page.wait_for_selector("#player[data-drawn=pong]")
         for step, height in enumerate(heights):
             expect(page.locator("#player")).to_have_attribute("data-step", str(step))
-            assert abs(page.evaluate(PADDLE) - (height + 1) * 200) < 1.5
+            assert abs(page.evaluate(PADDLE, "right") - (height + 1) * 200) < 1.5
             page.keyboard.press("ArrowRight")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from leftovers import free_port
 from players import cartpole, play_episode, play_steps
-from served import ACTIONS, SIZE, Served
+from served import ACTIONS, SIZE
 
 from serving import PolicyClient
 from serving.policy import Policy, untrained
@@ -14,13 +13,6 @@ from serving.protocol import InvalidMessage, PolicyNotKept
 from serving.running_server import RunningServer
 
 OBSERVATION = [0.5, -0.25, 1.0]
-
-
-@pytest.fixture(scope="module")
-def served():
-    server = Served(free_port()).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from browsers import NEEDS_CHROMIUM, chromium
 from web_server import WebServer
 
 from serving.running_server import RunningServer
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists() and not os.environ.get("CI"),
-    reason="Chromium is not installed: apt-get install chromium",
-)
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +42,7 @@ def the_addresses(a_server):
 @pytest.mark.parametrize("page_of", ["policy server", "pong"])
 def test_axe_finds_nothing_serious(the_addresses, page_of, scheme):
     """Is there nothing that keeps somebody from using the page, in either colour scheme?"""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(color_scheme=scheme, reduced_motion="reduce")
         page.goto(the_addresses[page_of])
         page.locator("#player[data-step], #problem:not([hidden])").first.wait_for()
@@ -59,7 +50,6 @@ def test_axe_finds_nothing_serious(the_addresses, page_of, scheme):
             page.locator("#travel summary").click()
             page.wait_for_selector(".lane[data-version]")
         found = Axe().run(page).response["violations"]
-        browser.close()
     serious = {
         one["id"]: [node["html"][:120] for node in one["nodes"]]
         for one in found

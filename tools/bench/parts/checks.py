@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from serving import ROOT
 from tools.bench.bench import Bench, Item, Row
 
-MEANS = "Every lesson: a check that answers at once is pressed again, one that is waited for is not."
+MEANS = (
+    "Every lesson: a check that answers at once is pressed again, one that is waited for is not."
+)
 
 MOST = 3.0  # seconds
 # Of the student's own server, which is not there; and what learns is no check.

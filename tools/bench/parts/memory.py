@@ -40,10 +40,14 @@ def of_a_server(bench: Bench) -> dict[str, float]:
                 time.sleep(1.0)
             held = over_time[-1][1]
         server.wait_until(lambda status: status.state == "idle", 60, "the learner to be done")
-        before = cpu_seconds(family)
-        time.sleep(SECONDS_AT_REST)
-        rest = (cpu_seconds(family) - before) / SECONDS_AT_REST
-        return {"mb": held, "over_time": over_time, "idle_cpu": rest}
+        return {"mb": held, "over_time": over_time, "idle_cpu": cpu_at_rest(family)}
+
+
+def cpu_at_rest(*processes: psutil.Process) -> float:
+    """CPU seconds a second that these and their descendants take, over SECONDS_AT_REST."""
+    before = sum(map(cpu_seconds, processes))
+    time.sleep(SECONDS_AT_REST)
+    return (sum(map(cpu_seconds, processes)) - before) / SECONDS_AT_REST
 
 
 def cpu_seconds(process: psutil.Process) -> float:

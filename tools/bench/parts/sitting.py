@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from jupyter_client.manager import start_new_kernel
 from serving import ROOT
 from serving.running_server import RunningServer
 from tools.bench.bench import Bench, Item, Row, wait_for_learner
-from tools.bench.parts.memory import MOST_IDLE_CPU, SECONDS_AT_REST, cpu_seconds
+from tools.bench.parts.memory import MOST_IDLE_CPU, cpu_at_rest
 from tools.bench.processes import a_free_port, memory, wait_for_port
 
 MEANS = (
@@ -83,10 +82,7 @@ def a_sitting() -> dict[str, float]:
             "notebook": psutil.Process(manager.provisioner.pid),
         }
         held = {name: memory(process) for name, process in processes.items()}
-        before = sum(map(cpu_seconds, processes.values()))
-        time.sleep(SECONDS_AT_REST)
-        rest = (sum(map(cpu_seconds, processes.values())) - before) / SECONDS_AT_REST
-        return {**held, "idle_cpu": rest}
+        return {**held, "idle_cpu": cpu_at_rest(*processes.values())}
 
 
 def lab_command(port: int, home: str) -> list[str]:
