@@ -14,7 +14,7 @@ from serving.examiner.submission import REASON
 # nbconvert's page keeps the line ends of outputs and cuts off what is wider than the page.
 WRAPPED = """
 .output_area pre, .output_text pre, .input_area pre, .highlight pre {
-    white-space: pre-wrap; overflow-wrap: anywhere; }
+    white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; }
 .rendered_html img { max-width: 100%; height: auto; }
 """
 

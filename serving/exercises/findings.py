@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +55,7 @@ def report(
     right = sum(not findings.of(topic) for topic in topics)
     print(f"Not yet: {f'{right} of {len(topics)} are right; ' if right else ''}{not_yet}.")
     if hint:
-        print(textwrap.fill(f"Hint: {hint}", 96, subsequent_indent="      "))
+        print(f"Hint: {hint}")
     return False
 
 

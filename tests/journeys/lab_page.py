@@ -14,6 +14,22 @@ PATIENCE = 60_000  # ms; on a busy machine a click may take its time
 LONGEST_CELL = 900.0  # s; it learns until its goal is reached, on a busy machine
 
 
+# Words that begin on one line and end on another; of more than 40 letters they may.
+BROKEN_WORDS = """areas => areas.flatMap(area => {
+    const texts = document.createTreeWalker(area, NodeFilter.SHOW_TEXT), broken = [];
+    while (texts.nextNode()) {
+        for (const word of texts.currentNode.data.matchAll(/\\S{1,40}(?!\\S)/g)) {
+            const place = document.createRange();
+            place.setStart(texts.currentNode, word.index);
+            place.setEnd(texts.currentNode, word.index + word[0].length);
+            const lines = new Set([...place.getClientRects()].map(box => Math.round(box.top)));
+            if (lines.size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+})"""
+
+
 class JupyterLab:
     """A page with JupyterLab in it, as it comes from `running`."""
 
@@ -207,6 +223,10 @@ class Notebook:
         failed.wait_for(timeout=1000 * seconds)
         failed.scroll_into_view_if_needed()
         return failed.text_content()
+
+    def broken_words(self, number: int) -> list[str]:
+        """Of what a cell has printed, those that go on in the next line."""
+        return self.cell(number).locator(".jp-OutputArea-output pre").evaluate_all(BROKEN_WORDS)
 
     def pictures(self, number: int) -> int:
         """How many pictures a cell shows that could be loaded; a cell that has just drawn is waited

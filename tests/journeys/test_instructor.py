@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from grading import ROOT, reference_answers
 from kit import clone
-from lab_page import PATIENCE, JupyterLab
+from lab_page import BROKEN_WORDS, PATIENCE, JupyterLab
 from playwright.sync_api import FrameLocator, expect
 
 LESSON = "01-serve-and-learn"
@@ -246,6 +246,8 @@ def test_the_formgrader_grades_comments_and_writes_feedback(an_instructors_lab):
     for secret in ("HIDDEN TESTS", "exam.require"):
         assert secret not in text
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "lines are cut off"
+    page.set_viewport_size({"width": 500, "height": 900})
+    assert page.locator(".output_area pre").evaluate_all(BROKEN_WORDS) == []
     page.close()
 
 

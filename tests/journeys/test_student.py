@@ -121,6 +121,18 @@ def test_nothing_of_grading_is_in_kernels_and_terminals(a_lab):
         assert name.startswith(("JUPYTER_", "JPY_", "PYDEVD_")), name
 
 
+def test_what_is_printed_breaks_at_spaces(a_lab):
+    """Are sentences whole words, on however many lines they stand, and those of an error, too?"""
+    a_lab.tab("START.md")
+    second = Lesson("02-pong")
+    notebook = a_lab.follow(second.title)
+    number = second.code()[0]
+    long = "'observation ' * 40"
+    notebook.replace(number, f"print({long})\nraise AssertionError({long})")
+    assert notebook.run(number).count("observation ") >= 80
+    assert notebook.broken_words(number) == []
+
+
 def test_the_pong_tile_opens_a_game_with_the_policy(a_lab):
     """Does a click in the Launcher open the page, through Jupyter's proxy, and is it played?"""
     terminal = a_lab.terminal()

@@ -14,3 +14,7 @@ c.ServerApp.default_url = c.LabApp.default_url = "/lab/tree/START.md"
 c.ServerApp.terminado_settings = {
     "shell_command": ["bash", "--rcfile", str(KIT / "tools" / "terminal.sh")]
 }
+
+# A style sheet of the kit's own; its folder is not a trait of jupyter_server's, but a setting of tornado's.
+c.LabApp.custom_css = True
+c.ServerApp.tornado_settings = {"static_custom_path": [str(KIT / "tools" / "jupyter" / "custom")]}
