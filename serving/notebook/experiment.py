@@ -102,7 +102,8 @@ def experiment(
     minutes: float = 9.0,
     file: str | Path = FIGURES,
 ) -> dict[str, list[Curve]]:
-    """Curves by run, one for each seed, with a bar that says how much time is left.
+    """Curves by run, one for each seed, with a bar that says how much time is left. A run of which
+    there is no curve yet is left out.
 
     learning_curve
         `learning_curve(run, seed, steps, report)`
@@ -126,4 +127,4 @@ def experiment(
             measure = lambda: learning_curve(run, seed, steps, bar.update)  # noqa: B023, E731
             curves[run].append(measured(name, measure, file))
             bar.update((number + 1) * steps - bar.n)
-    return curves
+    return {run: of_seeds for run, of_seeds in curves.items() if of_seeds}
