@@ -18,6 +18,7 @@ from pathlib import Path
 from serving import ROOT, checkpoints
 from serving.client import PolicyClient
 from serving.exercises import progress
+from serving.exercises.standing import standing
 from serving.first_connection import found
 from serving.protocol import PolicyServerError, ServerUnreachable
 
@@ -42,14 +43,14 @@ def lesson_of(name: str) -> Path:
     raise Refused(f"there is no lesson {name!r}; there are {known}")
 
 
-def standing(folder: Path) -> str:
+def told(folder: Path) -> str:
     """How far a lesson is, by its check cells."""
-    kept = progress.read(folder).values()
-    right, of = sum(len(one["right"]) for one in kept), sum(one["of"] for one in kept)
-    if not of:
+    now = standing(folder)
+    if not now.of:
         return f"  {folder.name:24} not checked yet"
-    mark = "✓" if right == of else " "
-    return f"{mark} {folder.name:24} {right:2} of {of:2} checked are right, {max(one['checked'] for one in kept)}"
+    mark = "✓" if now.is_complete else " "
+    points = f"about {now.points} of {now.of_points} points"
+    return f"{mark} {folder.name:24} {now.right:2} of {now.of:2} checked are right, {points}, {now.checked}"
 
 
 def server() -> str:
@@ -145,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command is None:
-            print("\n".join([*map(standing, lessons()), "", server()]))
+            print("\n".join([*map(told, lessons()), "", server()]))
         elif options.command == "fresh-lesson":
             print(fresh_lesson(options.what))
         else:

@@ -34,12 +34,16 @@ def test_how_far_one_is(a_kit, capsys):
     """Is it said by lesson what was right when it was checked last?"""
     assert my_lessons.main([]) == 0
     assert "not checked yet" in capsys.readouterr().out
-    kept = {"a": {"right": ["a", "b"], "of": 3, "checked": "2030-01-02 10:00"},
-            "b": {"right": ["c"], "of": 1, "checked": "2030-01-02 11:00"}}  # fmt: skip
+    kept = {"a": {"check": "check_run_one_episode", "right": ["a", "b"], "of": 3,
+                  "checked": "2030-01-02 10:00"},
+            "b": {"check": "check_solved", "right": ["c"], "of": 1,
+                  "checked": "2030-01-02 11:00"}}  # fmt: skip
     (a_kit / "lessons" / LESSON / ".progress.json").write_text(json.dumps(kept))
     my_lessons.main([])
     said = capsys.readouterr().out
-    assert f"{LESSON}" in said and "3 of  4 checked are right, 2030-01-02 11:00" in said
+    assert f"{LESSON}" in said and "3 of  4 checked are right" in said
+    # Two thirds of the 17 points for the episode, and 2 for when it is solved.
+    assert "about 13 of 22 points, 2030-01-02 11:00" in said
     assert "olicy server" in said.splitlines()[-1]
 
 

@@ -17,14 +17,17 @@ from serving.exercises.findings import Findings
 FILE = ".progress.json"
 
 
-def remember(topics: dict[str, str], findings: Findings, folder: str | Path = ".") -> None:
-    """Writes down what a check has found, if it runs in somebody's notebook. A folder that cannot be
-    written costs no check anything."""
+def remember(
+    check: str, topics: dict[str, str], findings: Findings, folder: str | Path = "."
+) -> None:
+    """Writes down what a check, a function of this name, has found, if it runs in somebody's notebook.
+    A folder that cannot be written costs no check anything."""
     if not _is_notebook(Path(folder)):
         return
     file = Path(folder, FILE)
     kept = read(folder)
     kept[next(iter(topics.values()))] = {
+        "check": check,
         "right": [meaning for topic, meaning in topics.items() if not findings.of(topic)],
         "of": len(topics),
         "checked": time.strftime("%Y-%m-%d %H:%M"),

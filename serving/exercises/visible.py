@@ -103,7 +103,8 @@ def show(find: Callable[[], Findings], topics: dict[str, str], says: str) -> boo
         findings = find()
         hint = tutor.hint(findings, topics)
         if not is_alone():
-            progress.remember(topics, findings)
+            check = find.__qualname__.partition(".")[0]  # `find` is a lambda of the check's
+            progress.remember(check, topics, findings)
         return report(findings, topics, hint=hint)
     except (PolicyServerError, RuntimeError) as error:
         print(f"✗ {error}")

@@ -142,7 +142,7 @@ def test_in_a_notebook(tmp_path, monkeypatch):
         kernel.run("del os.environ['NO_POLICY_SERVER_AT_PORT']")
         kernel.run(check)
         (kept,) = progress.read(tmp_path).values()
-        assert len(kept["right"]) == kept["of"] == 1
+        assert len(kept["right"]) == kept["of"] == 1 and kept["check"] == "check_solved"
 
 
 def test_outside_of_notebooks_nothing_is_kept(tmp_path, monkeypatch, capsys):
