@@ -22,6 +22,14 @@ _OWN = (SERVING.parent / "START.md").exists() and os.access(SERVING.parent, os.W
 KIT = SERVING.parent if _OWN else Path.cwd()
 
 
+def my_lessons() -> dict:
+    """How far one's lessons are, and buttons for one's own policy server: in a tab of JupyterLab's, so
+    that lessons open beside it."""
+    command = ["-m", "serving.start_page", "--port={port}"]
+    tile = _tile("My lessons", "icon_my_lessons.svg", command, 20) | _token("START_PAGE_TOKEN")
+    return tile | {"new_browser_tab": False}
+
+
 def pong() -> dict:
     """The Pong page, against the policy server of this machine."""
     command = [str(SERVING / "pong_web_server.py"), "--port={port}"]

@@ -10,6 +10,8 @@ c = get_config()  # noqa: F821 - traitlets defines it
 KIT = Path(__file__).resolve().parents[2]
 
 c.ServerApp.default_url = c.LabApp.default_url = "/lab/tree/START.md"
+# The page My lessons, in a tab, opens lessons beside itself.
+c.LabApp.expose_app_in_browser = True
 # Terminals open in the kit's folder, whatever folder the file browser shows.
 c.ServerApp.terminado_settings = {
     "shell_command": ["bash", "--rcfile", str(KIT / "tools" / "terminal.sh")]
