@@ -7,12 +7,15 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 JUPYTER := $(CURDIR)/tools/jupyter
+# Where the machine has one, students hand in by a menu; one that is elsewhere: make lab EXCHANGE=1.
+EXCHANGE := $(wildcard /usr/local/share/nbgrader/exchange)
+FOR_STUDENTS := $(if $(EXCHANGE),$(JUPYTER)/exchange:)$(JUPYTER)/students:
 
 # What make tells programs of itself: in a terminal of JupyterLab, `make test` is a make of its own.
-MAKE_VARIABLES := ARGS INSTRUCTOR MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
+MAKE_VARIABLES := ARGS INSTRUCTOR EXCHANGE MAKEFLAGS MAKELEVEL MAKEOVERRIDES MFLAGS
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv lab demo test long-test grade report lessons new-lesson bundle images bench lock clean
+.PHONY: help .venv lab demo test long-test grade report lessons new-lesson bundle images docs bench lock clean
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z.][a-z.-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
@@ -26,7 +29,7 @@ $(INSTALLED): requirements.lock requirements.hashes pyproject.toml
 	@touch $@
 
 lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solutions and nbgrader's menus too
-	@JUPYTER_CONFIG_PATH="$(if $(INSTRUCTOR),,$(JUPYTER)/students:)$(JUPYTER):$$JUPYTER_CONFIG_PATH" \
+	@JUPYTER_CONFIG_PATH="$(if $(INSTRUCTOR),,$(FOR_STUDENTS))$(JUPYTER):$$JUPYTER_CONFIG_PATH" \
 	  env $(MAKE_VARIABLES:%=-u %) jupyter lab --ServerApp.root_dir=. \
 	  $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS)
 
@@ -62,6 +65,9 @@ bundle: $(INSTALLED) ## write what students get, without answers: build/online-l
 
 images: $(INSTALLED) ## draw the pictures of the lessons
 	@$(PYTHON) tools/make_images.py $(ARGS)
+
+docs: $(INSTALLED) ## write the reference, from the docstrings: build/docs/index.html
+	@$(PYTHON) tools/make_docs.py $(ARGS)
 
 bench: $(INSTALLED) ## measure start, learning, throughput and latency; options: ARGS=--help
 	@$(PYTHON) -m tools.bench $(ARGS)

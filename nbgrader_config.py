@@ -23,7 +23,10 @@ c.CourseDirectory.root = ROOT
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "lessons"
 # What Jupyter leaves behind is no part of an assignment.
-c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.checkpoints", "*.logs"]
+c.CourseDirectory.ignore = [
+    *(".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"),
+    *(".progress.json*", "*.checkpoints", "*.logs"),
+]
 
 # Its front page would show this configuration, and warns each time that part of Jupyter's own cannot be.
 c.FormgradeExtension.debug = False

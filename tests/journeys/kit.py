@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
+from accounts import Accounts
 from clones import copy_kit
 from network import Network
 
@@ -30,26 +32,41 @@ def clone(into: Path) -> Path:
     return into
 
 
-class RunningLab:
-    """`make lab` in a clone, for a user with an empty home, in a network of its own."""
+def environment(home: Path) -> dict[str, str]:
+    """As a user with this home has it: nothing of Jupyter's, Ray's or make's comes along."""
+    drop = ("JUPYTER_", "RAY_", "PYTHONPATH", "MAKE", "MFLAGS", "POLICY_SERVER")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
+    return kept | {"HOME": str(home), "TERM": "xterm"}
 
-    def __init__(self, folder: Path, options: str = "--IdentityProvider.token=", variables=()):
-        self.kit, self.home = clone(folder / "kit"), folder / "home"
-        self.home.mkdir()
+
+class RunningLab:
+    """`make lab` in a clone, for a user with an empty home, in a network of its own.
+
+    With `accounts` and the name of one of them it is the user's lab, in the kit at `kit`.
+    """
+
+    def __init__(
+        self, folder: Path, options: str = "--IdentityProvider.token=", variables=(),
+        accounts: Accounts | None = None, user: str = "", kit: Path | None = None,
+    ):  # fmt: skip
+        self.kit = kit or clone(folder / "kit")
+        self.home = accounts.home(user) if accounts else folder / "home"
+        self.home.mkdir(exist_ok=True)
         self.network = Network()
+        self.enter = [*self.network.enter, *(accounts.enter(user) if accounts else [])]
         self.log = folder / "lab.log"
         self._ray = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # sockets need a short path
-        drop = ("JUPYTER_", "RAY_", "PYTHONPATH", "MAKE", "MFLAGS", "POLICY_SERVER")
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(drop)
-        } | {"HOME": str(self.home), "TERM": "xterm"}
+        self.environment = environment(self.home)
         # A Ray that runs in another network has left its address in the usual place.
         self.environment["RAY_TMPDIR"] = str(self._ray)
+        if accounts:
+            self.environment["TMPDIR"] = str(self.home)  # that of the tests is not theirs
+            accounts.own(user, self.home, self._ray)
         # -o: the environment is taken as it is, not made again for the clone
         command = ["make", "-o", ".venv/installed", "lab", f"ARGS=--no-browser {options}"]
         with open(self.log, "w") as log:
             self._make = subprocess.Popen(
-                [*self.network.enter, *command, *variables], cwd=self.kit, env=self.environment,
+                [*self.enter, *command, *variables], cwd=self.kit, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.address = self._address()
@@ -71,7 +88,7 @@ class RunningLab:
     def run(self, *command: str) -> str:
         """What a command prints that runs beside the lab."""
         done = subprocess.run(
-            [*self.network.enter, *command], cwd=self.kit, env=self.environment,
+            [*self.enter, *command], cwd=self.kit, env=self.environment,
             capture_output=True, text=True, timeout=SECONDS_FOR_A_COMMAND,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -106,7 +123,8 @@ class RunningLab:
             self._make.wait()
         left = self._left()
         for process in left:
-            process.terminate()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ends with the one before
+                process.terminate()
         for process in psutil.wait_procs(left, SECONDS_TO_END)[1]:
             process.kill()
         shutil.rmtree(self._ray, ignore_errors=True)

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 
 from kit import RunningLab
-from playwright.sync_api import Locator, Page, WebSocket, expect
+from playwright.sync_api import Frame, FrameLocator, Locator, Page, WebSocket, expect
 
 PATIENCE = 60_000  # ms; on a busy machine a click may take its time
 LONGEST_CELL = 900.0  # s; it learns until its goal is reached, on a busy machine
+LONGEST_GRADING = 1_800_000  # ms; of a lesson, by a button of the formgrader
 
 
 # Words that begin on one line and end on another; of more than 40 letters they may.
@@ -246,3 +247,14 @@ class Notebook:
     def save(self) -> None:
         self.panel.locator(".jp-InputArea-prompt").first.click()
         self.page.keyboard.press("Control+s")
+
+
+def press(formgrader: Frame | FrameLocator, row: Locator, button: str) -> str:
+    """Presses the first such button in a line of it, and returns what the dialog then says."""
+    row.locator(f"td.{button} a").first.click()
+    dialog = formgrader.locator(".modal-dialog:visible")
+    dialog.wait_for(timeout=LONGEST_GRADING)
+    said = dialog.inner_text()
+    dialog.locator(".modal-footer button").click()
+    dialog.wait_for(state="hidden")
+    return said

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from grading import ROOT, reference_answers
 from kit import clone
-from lab_page import BROKEN_WORDS, PATIENCE, JupyterLab
+from lab_page import BROKEN_WORDS, PATIENCE, JupyterLab, press
 from playwright.sync_api import FrameLocator, expect
 
 LESSON = "01-serve-and-learn"
@@ -185,17 +185,6 @@ def table_row(formgrader: FrameLocator, student: str):
     return formgrader.locator(f'tr:has(td.student-id:text-is("{student}"))')
 
 
-def press(formgrader: FrameLocator, student: str, button: str) -> str:
-    """Presses a button of a student's line, and returns what the dialog then says."""
-    table_row(formgrader, student).locator(f"td.{button} a").click()
-    dialog = formgrader.locator(".modal-dialog:visible")
-    dialog.wait_for(timeout=SECONDS_FOR_THE_CLASS * 1000)
-    said = dialog.inner_text()
-    dialog.locator(".modal-footer button").click()
-    dialog.wait_for(state="hidden")
-    return said
-
-
 @pytest.mark.timeout(SECONDS_FOR_THE_CLASS)
 def test_the_formgrader_grades_comments_and_writes_feedback(an_instructors_lab):
     """By mouse: autograde, read points and sentences, see the pictures, give a point, comment, and
@@ -205,8 +194,11 @@ def test_the_formgrader_grades_comments_and_writes_feedback(an_instructors_lab):
     formgrader = lab.page.frame_locator("iframe:visible")
     formgrader.locator("tr", has_text=LESSON).locator("td.num-submissions a").click()
 
-    assert "Successfully autograded" in press(formgrader, "ben", "autograde")
-    assert "could" not in press(formgrader, "dora", "autograde").split("Log Output")[0]
+    assert "Successfully autograded" in press(formgrader, table_row(formgrader, "ben"), "autograde")
+    assert (
+        "could"
+        not in press(formgrader, table_row(formgrader, "dora"), "autograde").split("Log Output")[0]
+    )
     expect(table_row(formgrader, "ben")).to_contain_text("0 / 22")
     expect(table_row(formgrader, "ben")).to_contain_text("graded")
     expect(table_row(formgrader, "dora")).to_contain_text("needs manual grading")
@@ -236,7 +228,7 @@ def test_the_formgrader_grades_comments_and_writes_feedback(an_instructors_lab):
     formgrader.locator("a", has_text="Manage Assignments").first.click()
     formgrader.locator("tr", has_text=LESSON).locator("td.num-submissions a").click()
     expect(table_row(formgrader, "ben")).to_contain_text("0.5 / 22")
-    assert "Success" in press(formgrader, "ben", "generate-feedback")
+    assert "Success" in press(formgrader, table_row(formgrader, "ben"), "generate-feedback")
 
     page = lab.page.context.new_page()
     page.goto(f"file://{lab.running.kit}/feedback/ben/{LESSON}/{LESSON}.html")

@@ -8,7 +8,7 @@ c = get_config()  # noqa: F821 - traitlets defines it
 # Nothing is listed in the file browser that only instructors, and those who change the kit, need.
 c.ContentsManager.hide_globs = [
     *("__pycache__", "*.py[co]", ".DS_Store", "*~", "*.egg-info"),
-    *("solutions", "tests", "submitted", "autograded", "feedback", "gradebook.db*"),
+    *("solutions", "tests", "submitted", "autograded", "gradebook.db*"),
     *("nbgrader_config.py", "pyproject.toml", "requirements.lock", "environment.yml", "postBuild"),
     *("Makefile", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"),
     *("BENCHMARKS.md", "LICENSE", "requirements.hashes", "images", "tools"),
