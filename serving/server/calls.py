@@ -58,7 +58,7 @@ class PolicyServer:
         learner.on_policy = self._remember
         self._remember(learner.policy)
         self.pacing = Pacing(book, learner)
-        self.live = Live(book, learner, self.status)
+        self.live = Live(book, lambda: self.acting, self.status)
         self._rng = np.random.default_rng(seed)
         self._started = time.monotonic()
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import numpy as np
 
+from serving.policy import Policy
 from serving.protocol import Rejection, Status
 from serving.server.episode import Episode
 from serving.server.episodes import EpisodeBook
-from serving.server.supervisor import LearnerSupervisor
 from serving.web.answers import encode
 
 EVERY = 0.5  # seconds
@@ -66,10 +66,16 @@ class Seen(msgspec.Struct):
 
 
 class Live:
-    """Tells listeners how the server is doing. A listener too many takes the oldest one's place."""
+    """Tells listeners how the server is doing. A listener too many takes the oldest one's place.
 
-    def __init__(self, book: EpisodeBook, learner: LearnerSupervisor, status):
-        self.book, self.learner, self.status = book, learner, status
+    acting
+        the policy that answers now, which need not be the newest
+    """
+
+    def __init__(
+        self, book: EpisodeBook, acting: Callable[[], Policy], status: Callable[[], Status]
+    ):
+        self.book, self.acting, self.status = book, acting, status
         self._listeners: dict[object, None] = {}  # the oldest first
         self._closing = asyncio.Event()
         self._coming: asyncio.Task | None = None
@@ -116,7 +122,7 @@ class Live:
         return b"data: %b\n\n" % encode(self.seen())
 
     def seen(self) -> Seen:
-        book, exploration, now = self.book, self.learner.policy.exploration, time.monotonic()
+        book, exploration, now = self.book, self.acting().exploration, time.monotonic()
         latest = list(itertools.islice(reversed(book.open.values()), EPISODES_SHOWN))
         ended = list(itertools.islice(reversed(book.transcripts), EPISODES_SHOWN))
         self._ended = {one.id: self._ended.get(one.id) or _ended(one) for one in ended}

@@ -109,6 +109,20 @@ def test_rolling_back_and_forth(player, served):
     assert first_action(player) == (3, 4)
 
 
+def test_the_page_shows_how_much_the_policy_that_acts_explores(player, served):
+    """Rolled back to a policy of a run that explored otherwise: are its actions' share of chance, in
+    the curve as in the status, its own?"""
+    layers = [(np.zeros((SIZE, ACTIONS)), np.eye(ACTIONS)[0])]
+    bold = Policy(4, "action_values", "relu", layers, exploration=[(0, 0.75)])
+    served.learner.on_policy(bold)  # kept; the newest is version 3, which never explores
+    play_steps(player, 2, SIZE)
+    (row,) = served.server.live.seen().history
+    assert row[3] == player.status().exploration == 0.0
+    player.serve_policy(4)
+    (row,) = served.server.live.seen().history
+    assert row[3] == player.status().exploration == 0.75
+
+
 def test_names(player):
     """Is a named version listed by its names?"""
     player.keep_policy(2, "best")
