@@ -32,6 +32,7 @@ from serving.protocol import (
     CALLS,
     Curve,
     InvalidMessage,
+    KeptPolicies,
     MessageTooLarge,
     Refusal,
     ServerUnreachable,
@@ -56,7 +57,8 @@ MOST_CONNECTIONS = 100  # to the policy server
 
 # All that a page may say to the policy server.
 RELAYED = ("start_episode", "get_action", "log_steps", "end_episode")
-ASKS_POLICY_SERVER = {"live", "policy", *RELAYED}
+LOOKED_AT = ("policy", "policies")  # and all that it may look at there
+ASKS_POLICY_SERVER = {"live", *LOOKED_AT, *RELAYED}
 
 HOW_TO_START = (
     "python serving/simple_policy_server.py "
@@ -84,7 +86,7 @@ DESCRIPTION = describe(
     "Pong web server",
     "Serves the Pong page, and relays what it says to a policy server.",
     RELAYED,
-    {"live": Live, "policy": PolicySnapshot, "court.json": dict},
+    {"live": Live, "policy": PolicySnapshot, "policies": KeptPolicies, "court.json": dict},
 )
 
 
@@ -198,8 +200,10 @@ class Pages:
         link = self.link
         return json_answer(Live(link.address, link.problem, link.status, link.curve))
 
-    async def policy(self, request: Request) -> Response:
-        return await self._relay("policy", "GET")
+    async def look(self, request: Request) -> Response:
+        """Relays a look at a policy, or at which there are."""
+        query = f"?{request.url.query}" if request.url.query else ""
+        return await self._relay(request.scope["path"].strip("/") + query, "GET")
 
     async def call(self, request: Request) -> Response:
         """Relays a call of the page, if it is one of those that a page may make."""
@@ -234,7 +238,7 @@ class Pages:
         path = request.scope["path"]
         answer = Refusal(
             f"{request.method} {path} is not possible: a page may post {', '.join(RELAYED)}, "
-            "and get live, policy, court.json and openapi.json",
+            f"and get live, {', '.join(LOOKED_AT)}, court.json and openapi.json",
             path.strip("/"),
         )
         return json_answer(answer, error.status_code)
@@ -253,7 +257,7 @@ def make_app(link: PolicyServerLink, token: str | None = None, hosts: Iterable[s
         routes=[
             *(Route(f"/{name}", pages.call, methods=["POST"]) for name in RELAYED),
             Route("/live", pages.live),
-            Route("/policy", pages.policy),
+            *(Route(f"/{name}", pages.look) for name in LOOKED_AT),
             Route("/court.json", pages.court),
             Route("/openapi.json", pages.openapi),
             Mount("/look", StaticFiles(directory=SHARED)),

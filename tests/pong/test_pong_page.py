@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from browsers import NEEDS_CHROMIUM, TOUCH, chromium, paddle_on, pages
+from players import play_steps
 from playwright.sync_api import Page, expect
 from web_server import WebServer
 
@@ -614,3 +615,34 @@ def test_leaving_the_page_ends_its_episode(open_page, a_web_server, a_policy_ser
     page.goto("about:blank")
     ending = lambda: a_policy_server.client().episode(episode.episode_id).ending  # noqa: E731
     assert until(ending, what="the end of the episode") == "truncated"
+
+
+def test_any_version_that_is_kept_can_be_played(a_page, a_policy_server):
+    """By keyboard: does the version that was chosen act, at the server and inside the page, does
+    nobody learn from it, and the newest again when that is chosen?"""
+    client = a_policy_server.client()
+    while client.status().policy_version < 2:
+        play_steps(client, 200, 8)
+    choice = a_page.locator("#played-by")
+    expect(choice.locator("option").last).to_contain_text("v0: 0 steps")
+    choice.focus()
+    a_page.keyboard.press("End")
+    expect(a_page.locator("#right-name")).to_have_text("Policy v0")
+    expect(a_page.locator("#played-by-hint")).to_contain_text("nobody learns from it")
+    expect(a_page.locator("#training")).to_be_disabled()
+    before = client.status().env_steps
+    a_page.click("[data-mode=demo]")
+    a_page.click("#overlay-button")
+    until(lambda: figures(a_page).get("decisions", 0) > 5, what="decisions")
+    episode = client.episodes(last=1).episodes[-1]
+    assert set(episode.policy_versions) == {0} and not episode.training_enabled
+    a_page.check("#in-page")
+    expect(a_page.locator("#in-page-hint")).to_have_text("Policy v0 acts here, in the page.")
+    expect(a_page.locator("#decisions tr").first.locator("td").last).to_have_text("v0")
+    assert client.status().env_steps == before
+    a_page.uncheck("#in-page")
+    choice.focus()
+    a_page.keyboard.press("Home")
+    expect(a_page.locator("#right-name")).to_have_text("Policy")
+    expect(a_page.locator("#training")).to_be_enabled()
+    until(lambda: client.status().env_steps > before, what="a step that trains")

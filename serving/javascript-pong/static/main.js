@@ -16,6 +16,7 @@ import {
 } from "./players.js";
 import { Policy } from "./policy.js";
 import { Sound } from "./sound.js";
+import { VersionChoice } from "./versions.js";
 
 const LOOK_EVERY = 1000; // ms, at how learning goes
 const FETCH_EVERY = 2000; // ms, at least, between two snapshots of the policy
@@ -54,14 +55,17 @@ const view = new CourtView($("court"), court, physics);
 let mode = "one";
 let live = { status: null, problem: null, curve: [], nobody: "" };
 let keyboard = !matchMedia("(hover: none) and (pointer: coarse)").matches; // or until a key is pressed
-let newest = null; // the policy that acts inside the page
+let newest = null; // the policy that acts inside the page, or the version that was chosen
 let nextDemo = 0;
 
 const game = new Game({ physics, court, draw: view.draw, hear: { step, phase } });
 
 // -- who plays --------------------------------------------------------------------------------------
 
-const training = () => $("training").checked;
+const versions = new VersionChoice({ select: $("played-by"), hint: $("played-by-hint"), link, changed: playedBy });
+
+/** Nobody learns from what an older version does. */
+const training = () => $("training").checked && (versions.chosen === null || mode === "two");
 const inPage = () => $("in-page").checked;
 
 function leftPlayer() {
@@ -80,7 +84,8 @@ function rightPlayer() {
     return new InPagePolicy({ physics, decided, ...acting });
   }
   const late = () => log.late();
-  return new ServedPolicy({ link, physics, training: training(), lost, decided, late });
+  const version = versions.chosen;
+  return new ServedPolicy({ link, physics, training: training(), version, lost, decided, late });
 }
 
 /** Whether this game can go on with no policy server. */
@@ -101,13 +106,14 @@ function choose(chosen) {
   }
   $("level-choice").hidden = mode !== "demo";
   game.abandon();
+  $("training").disabled = versions.chosen !== null && mode !== "two";
   label();
 }
 
 function label() {
   const { left, right } = MODES[mode];
   $("left-name").textContent = left;
-  $("right-name").textContent = right;
+  $("right-name").textContent = mode === "two" || versions.chosen === null ? right : `Policy v${versions.chosen}`;
   $("how").textContent = how();
   $("pausing").hidden = !keyboard;
   $("training-hint").textContent = training() ? learns() : "Nothing of this game reaches the learner.";
@@ -224,6 +230,14 @@ $("in-page").addEventListener("change", async () => {
   $("in-page-hint").textContent = inPage() ? inPageHint() : $("in-page-hint").dataset.off;
 });
 
+/** Another version was chosen. */
+async function playedBy() {
+  $("training").disabled = versions.chosen !== null && mode !== "two";
+  label();
+  if (inPage()) await fetchPolicy();
+  if (mode !== "two") game.replaceRight(rightPlayer());
+}
+
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (!keyboard) {
@@ -252,7 +266,8 @@ const inPageHint = () => `Policy v${newest.version} acts here, in the page.`;
 
 async function fetchPolicy() {
   try {
-    newest = new Policy(await link.get("policy"));
+    const version = versions.chosen;
+    newest = new Policy(await link.get(version === null ? "policy" : `policy?version=${version}`));
     $("in-page-hint").textContent = inPageHint();
     return true;
   } catch (error) {
@@ -287,7 +302,9 @@ async function keepLooking() {
     const rate = Math.round((1000 * (game.frames - frames)) / Math.max(now - then, 1));
     log.showLatency(game.playing ? rate : null);
     [frames, then] = [game.frames, now];
-    const renewed = inPage() && !live.problem && live.status?.policy_version !== newest?.version;
+    if (!live.problem) await versions.offer();
+    const wanted = versions.chosen ?? live.status?.policy_version;
+    const renewed = inPage() && !live.problem && wanted !== newest?.version;
     if (renewed && now - fetched > FETCH_EVERY) {
       await fetchPolicy();
       fetched = performance.now();

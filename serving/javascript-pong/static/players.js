@@ -32,14 +32,15 @@ export class ScriptedOpponent {
   }
 }
 
-/** An episode at the policy server. Requests go one at a time; `lost(message)` hears of failure. */
+/** An episode at the policy server; `version` asks for a policy of before. Requests go one at a time; `lost(message)` hears of failure. */
 class Episode {
   #id = null;
   #inFlight = null;
 
-  constructor({ link, training, lost }) {
+  constructor({ link, training, version = null, lost }) {
     this.link = link;
     this.training = training;
+    this.version = version;
     this.lost = lost;
     this.closed = false;
   }
@@ -60,7 +61,7 @@ class Episode {
   async #say(call, message) {
     try {
       if (this.#id === null) {
-        const opening = { training_enabled: this.training };
+        const opening = { training_enabled: this.training, policy_version: this.version };
         this.#id = (await this.link.post("start_episode", opening)).episode_id;
       }
       const asked = performance.now();
@@ -94,9 +95,9 @@ class Episode {
 
 /** The policy server decides. A late answer holds the last action, and is counted. */
 export class ServedPolicy {
-  constructor({ link, physics, training, lost, decided, late }) {
+  constructor({ link, physics, training, version, lost, decided, late }) {
     Object.assign(this, { physics, decided, late });
-    this.episode = new Episode({ link, training, lost });
+    this.episode = new Episode({ link, training, version, lost });
     this.action = STAY;
     this.acted = false; // whether the server holds an action that a reward could belong to
     this.reward = 0;
