@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.requests import Request
@@ -35,10 +36,21 @@ async def of_pong(request: Request) -> Response:
     return FileResponse(OF_PONG[request.url.path.rpartition("/")[2]], headers=HEADERS)
 
 
+def swagger_ui() -> list[BaseRoute]:
+    """What draws the description of the calls, where the package is installed, which is not imported:
+    it is made for Flask, and only its files are wanted."""
+    package = find_spec("flask_swagger_ui")
+    if package is None:
+        return []
+    files = Path(package.origin).with_name("dist")
+    return [Mount("/page/swagger-ui", with_headers(StaticFiles(directory=files)))]
+
+
 def page_routes() -> list[BaseRoute]:
     """The page and what it consists of: anybody may see these."""
     return [
         Route("/", welcome),
+        *swagger_ui(),
         *(Route(f"/page/pong/{name}", of_pong) for name in OF_PONG),
         Mount("/page/look", with_headers(StaticFiles(directory=SHARED))),
         Mount("/page", with_headers(StaticFiles(directory=PAGE))),

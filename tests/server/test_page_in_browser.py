@@ -348,6 +348,42 @@ def policy_of(snapshot) -> Policy:
     return Policy(snapshot.version, snapshot.kind, snapshot.activation, layers)
 
 
+def try_out(page: Page, call: str) -> tuple[str, dict]:
+    """Executes a call of the description's page, by keyboard; the status and the body of its answer."""
+    block = page.locator(f"#operations-default-{call}")
+    block.get_by_role("button", expanded=False).first.focus()
+    page.keyboard.press("Enter")
+    execute = block.get_by_role("button", name="Execute")
+    execute.focus()
+    page.keyboard.press("Enter")
+    answer = block.locator(".live-responses-table .response")
+    status = answer.locator(".response-col_status").first.inner_text().split()[0]
+    body = answer.locator(".highlight-code code").first.inner_text()
+    return status, json.loads(body)
+
+
+@pytest.mark.parametrize("colours", ["dark", "light"])
+def test_the_calls_can_be_tried_out(a_server, open_page, colours):
+    """Is the description one link away, and does a call that is tried out there get its answer?"""
+    page = open_page(a_server.address, color_scheme=colours)
+    page.get_by_role("link", name="The calls, to try out").click()
+    status, body = try_out(page, "status")
+    assert status == "200" and body["observation_size"] == 4 and body["episodes"] >= 3
+    page.get_by_role("link", name="policy server").click()
+    expect(page.locator("#state")).to_contain_text("idle")
+
+
+def test_the_calls_can_be_tried_out_behind_jupyter_with_a_token(a_jupyter_server, open_page):
+    """Do they go through /proxy/PORT/ under a base URL, with the token of the address?"""
+    with RunningServer(4, 2, learner=False, token="let-me-in") as server:
+        port = httpx.URL(server.address).port
+        page = open_page(f"{a_jupyter_server}/proxy/{port}/?token=let-me-in")
+        expect(page.locator("#state")).to_contain_text("idle", timeout=30_000)
+        page.get_by_role("link", name="The calls, to try out").click()
+        status, body = try_out(page, "policies")
+        assert status == "200" and body["newest"] == 0
+
+
 def test_behind_jupyter(a_jupyter_server, a_server, open_page):
     """Does the page work through a Jupyter server's /proxy/PORT/ under a base URL, stream and all?"""
     port = httpx.URL(a_server.address).port

@@ -26,6 +26,7 @@ for (const name of ["pointermove", "focusin", "keydown"]) {
 }
 new ResizeObserver(() => seen && showCurve(true)).observe($("curve"));
 
+$("docs").search = location.search; // which may hold a token
 listen(show, lost);
 
 function show(message) {
