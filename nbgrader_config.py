@@ -52,6 +52,8 @@ c.ClearSolutions.code_stub = {
 # Of *Validate*, which runs in the students' JupyterLab: a cell that hangs is interrupted.
 c.Execute.timeout = 120
 c.Execute.interrupt_on_timeout = True
+# A busy computer may need more than 4 s to hand over what a cell printed (Ray's start, in lesson 05).
+c.Execute.iopub_timeout = 60
 # Its kernel runs all cells of a student's notebook, beside the student's own server: it is told to
 # leave that alone. (nbgrader tells it by NBGRADER_VALIDATING, too, which after an accident stays
 # behind in Jupyter's environment, and then every kernel would take itself for a validator's.)

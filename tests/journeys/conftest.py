@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from kit import RunningLab
-from lab_page import JupyterLab
+from lab_page import SCREEN, JupyterLab
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
-SCREEN = {"width": 1400, "height": 900}
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from kit import RunningLab
 from playwright.sync_api import Frame, FrameLocator, Locator, Page, WebSocket, expect
 
+SCREEN = {"width": 1400, "height": 900}
 PATIENCE = 60_000  # ms; on a busy machine a click may take its time
 LONGEST_CELL = 900.0  # s; it learns until its goal is reached, on a busy machine
 LONGEST_GRADING = 1_800_000  # ms; of a lesson, by a button of the formgrader
@@ -238,6 +239,14 @@ class Notebook:
             "images => Promise.all(images.map(image => image.decode().then(() => 1, () => 0)))"
             ".then(loaded => loaded.reduce((a, b) => a + b, 0))"
         )
+
+    def in_view(self, number: int) -> bool:
+        """Whether a cell's first picture, nearly all of it, is seen without scrolling."""
+        picture = self.cell(number).locator("img").first.bounding_box()
+        shown = self.panel.locator(".jp-WindowedPanel-outer").bounding_box()
+        top = max(picture["y"], shown["y"])
+        bottom = min(picture["y"] + picture["height"], shown["y"] + shown["height"])
+        return bottom - top > 0.8 * picture["height"]
 
     def validate(self) -> str:
         """Presses *Validate*; returns what the dialog says."""

@@ -1,11 +1,13 @@
-"""Lessons 2, 3 and 5 as lesson 1 in test_student.py, from the start page on. The long form, as a
-policy learns Pong, by playing and from logs, and 2 and 3 are handed in and graded: JOURNEYS=all."""
+"""Lessons 2 to 5 as lesson 1 in test_student.py, from the start page to the feedback. The long form,
+as policies learn Pong, by playing and from logs, and CartPole nine times over: JOURNEYS=all."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
+import numpy as np
 import pytest
 from lab_page import JupyterLab
 from playwright.sync_api import expect
@@ -32,6 +34,14 @@ LOGS = Lesson(
     mistakes={
         "replay": ('last.get("truncated", False)', "True"),
         "importance_weight": ("weight *= p / q", "weight += p / q"),
+    },
+)
+ALGORITHMS = Lesson(
+    "04-compare-algorithms",
+    mistakes={
+        "learning_curve": ("[total, made, time", "[total, length, time"),  # so far, not each
+        "mean_and_spread": ("np.std", "np.var"),
+        "conclude": ("float(np.median(episodes))", "float(np.mean(episodes))"),
     },
 )
 ENVIRONMENT = Lesson(
@@ -122,6 +132,7 @@ def test_pong(a_lab, begin):
     walk.notebook.run(watch, 600)
     assert walk.notebook.pictures(watch) == 1
     a_lab.photograph("02-rollouts-watched")
+    assert walk.notebook.in_view(watch)
     assert a_lab.running.status()["env_steps"] >= 6_000
     a_lab.tab(rollouts.name)
     a_lab.photograph("02-rollouts")
@@ -158,9 +169,49 @@ def test_logs(a_lab, begin):
     server.interrupt("stopped")
 
 
+def solved(returns: list[float]) -> bool:
+    """Whether some twenty of the returns, one after another, have a mean of 195."""
+    means = np.convolve(returns, np.full(20, 1 / 20), "valid") if len(returns) >= 20 else []
+    return any(mean >= 195 - 1e-9 for mean in means)
+
+
+def test_algorithms(a_lab, begin):
+    """Lesson 4: a server that throws steps away and says so, three algorithms side by side, a log
+    that teaches one of them, and a conclusion that is what the figures say."""
+    walk = begin(ALGORITHMS)
+    server = walk.start_server()
+    walk.answer(until="Nothing was played")
+    assert re.search(r"policy version [1-9]\d*, [1-9]\d* updates", words(walk.notebook.said))
+    server.interrupt("stopped")
+    walk.back()
+    mistakes = walk.answer(after="Nothing was played", until="experiment(learning_curve")
+    assert "✗" in mistakes["learning_curve"] and "env steps" in mistakes["learning_curve"]
+    a_lab.photograph("04-experiment")
+    mistakes = walk.answer(after="experiment(learning_curve", until="axis.fill_between")
+    assert "✗" in mistakes["mean_and_spread"] and "spread" in mistakes["mean_and_spread"]
+    drawn = ALGORITHMS.find("axis.fill_between")
+    assert walk.notebook.pictures(drawn) == 1 and walk.notebook.in_view(drawn)
+    a_lab.photograph("04-curves")
+    mistakes = walk.answer(after="axis.fill_between")
+    assert "✗" in mistakes["conclude"] and "median" in mistakes["conclude"]
+    a_lab.photograph("04-conclusion")
+
+    kept = a_lab.running.kit / "lessons" / ALGORITHMS.name / "figures.json"
+    counts = dict.fromkeys(("DQN", "PG", "PPO"), 0)
+    for name, curve in json.loads(kept.read_text()).items():
+        if "seed" in name:
+            counts[name.partition(",")[0]] += solved([row[0] for row in curve])
+    concluded = words(walk.said[ALGORITHMS.find("conclude(curves, logged)")])
+    assert f"solved {counts}" in concluded, concluded
+    assert "learns_from_logs ['DQN']" in concluded
+    walk.write_words()
+    a_lab.photograph("04-words")
+    finish(walk)
+
+
 def test_own_environment(a_lab, begin):
-    """Lesson 5, its cells, neither validated nor graded: an environment of one's own, solved by RLlib,
-    and once more through a server that was started by the command that the notebook prints."""
+    """Lesson 5: an environment of one's own, solved by RLlib, and once more through a server that was
+    started by the command that the notebook prints."""
     walk = begin(ENVIRONMENT)
     mistakes = walk.answer(until="if check_sizes(sizes, MyEnv)")
     assert "✗" in mistakes["my_env"] and "seed" in mistakes["my_env"]
@@ -174,4 +225,5 @@ def test_own_environment(a_lab, begin):
     assert "✗" in more["run_one_episode"] and "reward" in more["run_one_episode"]
     assert walk.notebook.pictures(ENVIRONMENT.find("My environment against")) == 1
     a_lab.photograph("05-served")
+    finish(walk)
     server.interrupt("stopped")

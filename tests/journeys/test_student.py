@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from lab_page import JupyterLab
+from lab_page import BROKEN_WORDS, SCREEN, JupyterLab
 from walk import Lesson, Walk, graded, watch_a_demo, words
 
 pytestmark = pytest.mark.timeout(900)
@@ -122,7 +122,8 @@ def test_nothing_of_grading_is_in_kernels_and_terminals(a_lab):
 
 
 def test_what_is_printed_breaks_at_spaces(a_lab):
-    """Are sentences whole words, on however many lines they stand, and those of an error, too?"""
+    """Are sentences whole words, on however many lines they stand, those of an error, too, and
+    commands in a narrow window?"""
     a_lab.tab("START.md")
     second = Lesson("02-pong")
     notebook = a_lab.follow(second.title)
@@ -131,6 +132,11 @@ def test_what_is_printed_breaks_at_spaces(a_lab):
     notebook.replace(number, f"print({long})\nraise AssertionError({long})")
     assert notebook.run(number).count("observation ") >= 80
     assert notebook.broken_words(number) == []
+    command = notebook.panel.locator("pre", has_text="--checkpoint-file=cartpole").first
+    a_lab.page.set_viewport_size({**SCREEN, "width": 800})
+    command.scroll_into_view_if_needed()
+    assert command.evaluate_all(BROKEN_WORDS) == []
+    a_lab.page.set_viewport_size(SCREEN)
 
 
 def test_the_pong_tile_opens_a_game_with_the_policy(a_lab):
