@@ -103,7 +103,9 @@ def main() -> int:
             taken = pictures[name](browser, options.steps)
             picture = Image.open(io.BytesIO(taken)).convert("RGB")
             file = IMAGES / f"{name}.png"
-            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
+            # The default method mixes the colours of few pixels with others: an amber paddle was brown.
+            few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            few.save(file, optimize=True)
             print(f"{file.name}: {picture.width} x {picture.height}, "
                   f"{file.stat().st_size / 1000:.0f} kB", flush=True)  # fmt: skip
         browser.close()
