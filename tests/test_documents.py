@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from clones import copy_kit
 
 from serving import ROOT
 
@@ -130,3 +132,35 @@ def test_the_pages_have_commands():
     """Are commands found at all, in blocks and between backticks?"""
     assert len(ALL) > 30
     assert ("README.md", "make lab") in ALL and ("CONTRIBUTING.md", "make lock") in ALL
+
+
+# -- run as they stand ------------------------------------------------------------------------------
+
+# They end by themselves, within seconds. What serves, learns or grades is run by the tests of its own
+# room, by the journeys, and in tests/journeys/test_instructor.py line by line.
+QUICK = ("python tools/links.py", "python -m serving.logs", "python -m serving.my_lessons")
+# What begins anew wants something that was begun: tests/test_my_lessons.py.
+RUN = [pair for pair in ALL if pair[1].startswith(QUICK) and " fresh-" not in pair[1]]
+
+
+@pytest.fixture(scope="module")
+def a_clone(tmp_path_factory) -> Path:
+    return copy_kit(tmp_path_factory.mktemp("documents") / "kit")
+
+
+@pytest.mark.parametrize("page, command", RUN, ids=lambda value: value[:60])
+def test_a_quick_command_does_what_it_says(page, command, a_clone):
+    """Typed as it stands, in a fresh clone: does it end well, and print or write something?"""
+    before = {path for path in a_clone.rglob("*")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=a_clone, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(a_clone)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip() or {path for path in a_clone.rglob("*")} - before
+
+
+def test_quick_commands_are_found():
+    """Is each kind of them in the pages at least once?"""
+    assert all(any(command.startswith(quick) for _, command in RUN) for quick in QUICK)
