@@ -29,7 +29,7 @@ from tools.grade import Course, evidence_file, notes_of, with_overrides  # noqa:
 from tools.leaderboard import EPISODES, PLAYED, Place, leaderboard, pseudonyms  # noqa: E402
 
 STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --bad: #c33; --good: #2a7; }
+:root { color-scheme: light dark; background: Canvas; --line: #8884; --soft: #8882; --bad: #c33; --good: #2a7; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; } .soft { opacity: .7; }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top;
@@ -41,7 +41,7 @@ table { border-collapse: collapse; width: 100%; } td, th { text-align: left; ver
 .flag { border-left: .3rem solid var(--bad); padding: .2rem 1rem; margin: 1rem 0; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; border-radius: .4rem;
   font-size: .85rem; } img { max-width: 100%; background: white; border-radius: .4rem; }
-summary { cursor: pointer; }
+summary { cursor: pointer; } .wide { overflow-x: auto; } code { overflow-wrap: anywhere; }
 """
 
 
@@ -68,7 +68,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
         "<tr>" + "".join(f"<{tag}{k}>{cell}</{tag}>" for k, cell in zip(kinds, row)) + "</tr>"
         for tag, row in [("th", [esc(n.lstrip("#")) for n in head]), *(("td", r) for r in rows)]
     ]
-    return f"<table>{''.join(lines)}</table>"
+    return f'<div class="wide" tabindex="0"><table>{"".join(lines)}</table></div>'
 
 
 # -- what the instructor reads ---------------------------------------------------------------------
@@ -140,7 +140,7 @@ def topic_section(topic: Topic, results: dict[str, Result]) -> str:
     if not sentence:
         return head
     cell = results[student].answers.get(topic.grade_id, "")
-    shown = f"<pre>{esc(cell)}</pre>" if cell else ""
+    shown = f'<pre tabindex="0">{esc(cell)}</pre>' if cell else ""  # scrolls by keyboard, too
     return (
         f"{head}<p>Said most ({times} of {len(topic.wrong)}): {esc(sentence)}</p>"
         f"<details><summary>a typical cell, {esc(student)}'s</summary>{shown}</details>"
