@@ -51,7 +51,7 @@ def test_make_lab_opens_where_one_starts(a_lab):
     assert a_lab.files() == ["lessons", "serving", "START.md"]
     assert "Nbgrader" not in a_lab.menus()
     a_lab.menu("File", "New Launcher")
-    for tile in ("Policy server", "Pong", "TensorBoard"):
+    for tile in ("My lessons", "Policy server", "Pong", "TensorBoard"):
         icon = a_lab.page.locator(f".jp-LauncherCard[title^='{tile}'] img")
         assert icon.evaluate("async icon => { await icon.decode(); return icon.naturalWidth; }") > 0
     a_lab.photograph("launcher")

@@ -40,6 +40,19 @@ def test_the_policy_servers_tile_works_under_any_name(a_jupyter_server):
     assert httpx.get(page + "status", headers=FOREIGN).json()["error"].startswith("a page of")
 
 
+def test_my_lessons_tile_works_under_any_name(a_jupyter_server):
+    """Is the page there for users of this Jupyter, with the lessons in it, and do other sites' pages
+    get it neither to show nor to do anything?"""
+    page = f"{a_jupyter_server}/my-lessons/"
+    shown = httpx.get(page, headers=HUB, timeout=60)
+    assert shown.status_code == 200 and "<h1>My lessons" in shown.text
+    assert httpx.get(page + "look/look.css", headers=HUB).status_code == 200
+    lessons = httpx.get(page + "state", headers=HUB, timeout=60).json()["lessons"]
+    assert [lesson["name"][:2] for lesson in lessons] == ["01", "02", "03", "04", "05"]
+    assert httpx.get(page + "state", headers=FOREIGN).status_code == 403
+    assert httpx.post(page + "stop", json={}, headers=FOREIGN).status_code == 403
+
+
 def test_the_tile_works_under_any_name(a_jupyter_server):
     """Does Jupyter let its users to the page whatever it is called, and other sites' pages not?"""
     page = f"{a_jupyter_server}/pong/"

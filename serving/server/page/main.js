@@ -60,7 +60,7 @@ function lost(error) {
     return tell("This policy server needs its token: open the address that its terminal shows.");
   }
   const port = seen ? "The page goes on by itself when it is back." : "The page begins by itself when one runs.";
-  tell(`${error.message}. ${port} In a terminal of the kit's folder, this starts one for lesson 01:`, HOW_TO_START);
+  tell(`${error.message}. ${port} In JupyterLab a button of the tile My lessons starts one; in a terminal of the kit's folder, this does, for lesson 01:`, HOW_TO_START);
 }
 
 const HOW_TO_START =
