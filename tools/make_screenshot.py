@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""Takes the pictures of the two pages: images/pong.png, which lesson 02 shows, and images/page.png.
+"""Takes the pictures of the pages: images/pong.png, which lesson 02 shows; page.png, watch.png and
+versions.png, of the policy server's page.
 
-    python tools/make_screenshot.py [--steps=N] [pong] [page]
+    python tools/make_screenshot.py [--steps=N] [pong] [page] [watch] [versions]
 
 Starts a policy server, and for Pong the page's web server, on free ports, trains for N steps, and lets
 Debian's Chromium watch a game. A picture of a real game is another one each time, so no test compares
@@ -56,7 +57,8 @@ def photograph(page: Page) -> bytes:
     return page.screenshot(full_page=True)
 
 
-def pong(browser: Browser, steps: int) -> bytes:
+def of_pong(browser: Browser, steps: int) -> dict[str, bytes]:
+    """Pong's own page, and a game of it that is played back on the policy server's."""
     with RunningServer(8, 3) as policy_server:
         web_server = subprocess.Popen(
             [sys.executable, pong_web_server.__file__, "--port=0",
@@ -68,46 +70,72 @@ def pong(browser: Browser, steps: int) -> bytes:
             page = browser.new_page(viewport=SIZE, device_scale_factor=1.5)
             page.goto(address, timeout=PATIENCE)
             train(policy_server.address, steps)  # meanwhile the page's curve grows
-            return photograph(page)
+            taken = {"pong": photograph(page)}
+            page.close()
+            page = open_page(browser, policy_server)
+            page.click("#latest button")
+            page.wait_for_timeout(MOMENT)
+            return taken | {"watch": page.locator("section:has(#player)").screenshot()}
         finally:
             web_server.terminate()
             web_server.wait(20)
 
 
-def policy_server(browser: Browser, steps: int) -> bytes:
-    """The policy server's page while CartPole is learned, in the middle of an episode."""
+def of_cartpole(browser: Browser, steps: int) -> dict[str, bytes]:
+    """The policy server's page while CartPole is learned, in the middle of an episode; and three
+    versions of its policy side by side."""
     env = gym.make("CartPole-v1", max_episode_steps=200)
     with RunningServer(4, 2) as server:
-        page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, color_scheme="dark")
-        page.set_default_timeout(PATIENCE)
-        page.goto(server.address, timeout=PATIENCE)
+        page = open_page(browser, server)
         client = server.client()
         while client.status().env_steps < steps:
             play_episode(env, client)
         page.click("#latest button:nth-child(2)")
         page.wait_for_timeout(MOMENT)
-        return page.screenshot(clip={"x": 0, "y": 0, **SHOWN}, full_page=True)
+        taken = {"page": page.screenshot(clip={"x": 0, "y": 0, **SHOWN}, full_page=True)}
+        page.click("#travel summary")
+        page.wait_for_selector(".lane[data-version]")
+        page.wait_for_timeout(MOMENT)
+        return taken | {"versions": page.locator("#travel").screenshot()}
+
+
+def open_page(browser: Browser, server: RunningServer) -> Page:
+    page = browser.new_page(viewport=SIZE, device_scale_factor=1.25, color_scheme="dark")
+    page.set_default_timeout(PATIENCE)
+    page.goto(server.address, timeout=PATIENCE)
+    return page
+
+
+TAKEN = {of_pong: ("pong", "watch"), of_cartpole: ("page", "versions")}
+
+
+def keep(name: str, taken: bytes) -> None:
+    picture = Image.open(io.BytesIO(taken)).convert("RGB")
+    file = IMAGES / f"{name}.png"
+    # The default method mixes the colours of few pixels with others: an amber paddle was brown.
+    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
+    size = f"{picture.width} x {picture.height}, {file.stat().st_size / 1000:.0f} kB"
+    print(f"{file.name}: {size}", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("which", nargs="*", choices=["pong", "page", []], help="(both)")
+    names = [name for names in TAKEN.values() for name in names]
+    parser.add_argument("which", nargs="*", choices=[*names, []], help="(all)")
     parser.add_argument("--steps", type=int, default=10_000, help="of training (%(default)s)")
     options = parser.parse_args()
-    pictures = {"pong": pong, "page": policy_server}
+    wanted = set(options.which or names)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
         )
-        for name in options.which or pictures:
-            taken = pictures[name](browser, options.steps)
-            picture = Image.open(io.BytesIO(taken)).convert("RGB")
-            file = IMAGES / f"{name}.png"
-            # The default method mixes the colours of few pixels with others: an amber paddle was brown.
-            few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            few.save(file, optimize=True)
-            print(f"{file.name}: {picture.width} x {picture.height}, "
-                  f"{file.stat().st_size / 1000:.0f} kB", flush=True)  # fmt: skip
+        for take, of in TAKEN.items():
+            if wanted.isdisjoint(of):
+                continue
+            for name, taken in take(browser, options.steps).items():
+                if name in wanted:
+                    keep(name, taken)
         browser.close()
     return 0
 
