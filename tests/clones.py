@@ -21,3 +21,11 @@ def copy_kit(into: Path) -> Path:
             (into / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, into / name)
     return into
+
+
+def commit(kit: Path) -> Path:
+    """Makes of the folder a repository of one commit."""
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as it is now"]):
+        subprocess.run([*git, *arguments], cwd=kit, check=True, timeout=60)
+    return kit
