@@ -114,7 +114,8 @@ class EmptyRoot:
             seen += ["--ro-bind", path, path]
         return [
             *("env", "--ignore-environment", programs, "bwrap", "--bind", self.folder, "/", *seen),
-            *("--dev", "/dev", "--proc", "/proc", "--unshare-pid", "--die-with-parent"),
+            *("--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--proc", "/proc"),
+            *("--unshare-pid", "--die-with-parent"),
             *("--cap-add", "ALL", "--chdir", "/", "su", "--login", user, "--command", line),
         ]
 
