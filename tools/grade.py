@@ -2,6 +2,7 @@
 """Autogrades all that was handed in, several submissions at once.
 
     python tools/grade.py 01-serve-and-learn          (or: make grade LESSON=01-serve-and-learn)
+    python tools/grade.py 01-serve-and-learn --ray-address=auto     on the nodes of a Ray cluster
     python tools/grade.py 01-serve-and-learn --verify
 
 Each submission is graded as `nbgrader autograde` would: through the examiner, in the sandbox, in a
@@ -47,6 +48,7 @@ class Grade:
     seconds: float
     remark: str
     handed_in: str = ""  # a digest of the notebook
+    node: str = ""  # of a Ray cluster
 
 
 class Course:
@@ -68,11 +70,22 @@ class Course:
     def db_url(self) -> str:
         return self.directory.db_url
 
+    @property
+    def gradebook(self) -> str:
+        """Its file."""
+        return self.db_url.removeprefix("sqlite:///")
+
     def notebook(self, student: str) -> Path:
         folder = self.directory.format_path(
             self.directory.submitted_directory, student, self.lesson
         )
         return Path(folder) / f"{self.lesson}.ipynb"
+
+    def autograded(self, student: str) -> Path:
+        """The folder of what nbgrader made of the submission."""
+        return Path(
+            self.directory.format_path(self.directory.autograded_directory, student, self.lesson)
+        )
 
     def students(self) -> list[str]:
         """Those who have handed something in for this lesson."""
@@ -108,12 +121,13 @@ class Grading:
 
     def __init__(self, course: Course, options: argparse.Namespace, scratch: Path):
         self.course, self.options, self.scratch = course, options, scratch
+        self.at_once = options.num_workers or os.cpu_count()
         self.running: dict[str, tuple[multiprocessing.Process, float]] = {}
         self._fork = multiprocessing.get_context("fork")  # nbgrader has been imported here
 
     def start(self, student: str) -> None:
         book = self.scratch / f"{student}.db"
-        shutil.copyfile(self._gradebook(), book)
+        shutil.copyfile(self.course.gradebook, book)
         process = self._fork.Process(
             target=grade_one,
             args=(self.course, student, book, self.scratch / f"{student}.json",
@@ -150,9 +164,6 @@ class Grading:
             return Grade(student, None, 0.0, seconds, f"not graded: {remark}", digest)
         points, most = enter(self.course, student, self.scratch / f"{student}.db")
         return Grade(student, points, most, seconds, remark_on(self.course, student), digest)
-
-    def _gradebook(self) -> str:
-        return self.course.db_url.removeprefix("sqlite:///")
 
 
 def end(process: multiprocessing.Process) -> None:
@@ -207,7 +218,7 @@ def evidence_file(course: Course, student: str) -> Path:
 
 def notes_of(course: Course) -> Path:
     """The folder beside the gradebook where grading keeps what it has to remember."""
-    return Path(course.db_url.removeprefix("sqlite:///")).parent / "grading"
+    return Path(course.gradebook).parent / "grading"
 
 
 def why(log: str | None) -> str:
@@ -283,13 +294,16 @@ def grade_all(course: Course, students: list[str], notes: Notes, options) -> Non
     """Grades them, as many at once as there are workers, and notes each as it ends."""
     from tqdm import tqdm
 
+    from tools.grade_on_ray import GradingOnRay
+
     waiting = list(students)
     with tempfile.TemporaryDirectory(prefix="grading-") as scratch:
-        grading = Grading(course, options, Path(scratch))
+        where = GradingOnRay if options.ray_address else Grading
+        grading = where(course, options, Path(scratch))
         try:
             with tqdm(total=len(students), unit="submission", disable=options.quiet) as bar:
                 while waiting or grading.running:
-                    while waiting and len(grading.running) < options.num_workers:
+                    while waiting and len(grading.running) < grading.at_once:
                         student = waiting.pop(0)
                         if wrong := wrong_with(course.notebook(student)):
                             digest = digest_of(course.notebook(student))
@@ -337,7 +351,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("lesson", help="such as 01-serve-and-learn")
     parser.add_argument("students", nargs="*", help="only these; all that have handed in otherwise")
     parser.add_argument(
-        "--num-workers", type=int, default=os.cpu_count(), help="%(default)s at once"
+        "--num-workers", type=int, help="so many at once; as many as there are processors otherwise"
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="grade on the nodes of this Ray cluster; auto: one that this machine has joined",
     )
     parser.add_argument("--timeout", type=int, default=1_800, help="seconds a submission may take")
     parser.add_argument("--memory", type=int, default=3_000, help="MiB that a submission may use")
@@ -364,6 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from serving.examiner.kernel import sandbox_is_wanted
     from serving.examiner.sandbox import NoSandbox
+    from tools.grade_on_ray import nodes_of
 
     if options.verify:
         course = Course(options.lesson, options.overrides)
@@ -392,10 +412,15 @@ def main(arguments: list[str] | None = None) -> int:
     interrupted = False
     try:
         grade_all(course, todo, notes, options)
+    except ConnectionError as error:
+        print(f"--ray-address={options.ray_address}: {error}")
+        return 1
     except KeyboardInterrupt:
         interrupted = True
     grades = [notes.grades[student] for student in students if student in notes.grades]
     print(table(grades))
+    if nodes := nodes_of(grades):
+        print(f"Graded by a Ray cluster: {nodes}.")
     path = options.csv or notes.path.with_suffix(".csv")
     path.parent.mkdir(exist_ok=True)
     write_csv(path, options.lesson, grades)
