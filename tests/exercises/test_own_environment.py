@@ -24,7 +24,6 @@ from own_environments import (
 from serving.examiner.own_environment import EnvironmentExam, lead_of
 from serving.exercises.own_environment import TOPICS, check_environment, examine, returns_of
 from serving.exercises.own_solution import examine_learner
-from serving.learner.algorithm import without_cluster
 
 LESSON = "05-your-own-environment"
 LONG = bool(os.environ.get("LONG_TEST"))
@@ -204,6 +203,8 @@ def rllib_imports() -> dict:
 @pytest.mark.parametrize("name", WRONG_RLLIB)
 def test_a_wrong_use_of_rllib_loses_its_points(name, rllib):
     """Is what goes wrong between a student and RLlib seen, too?"""
+    from serving.learner.algorithm import without_cluster  # which imports torch and Ray
+
     old, new, loses = WRONG_RLLIB[name]
     assert old in REFERENCE["learn"] and "iterations=12" in REFERENCE["learn"]
     namespace, learn = rllib_imports(), REFERENCE["learn"].replace(old, new)
