@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,7 +113,9 @@ def test_starting_is_tried_again_with_patience(tmp_path, monkeypatch, error):
     asyncio.run(asyncio.wait_for(learner.run(), 20))
     assert pauses == [0.5, 1, 2, 4, 8, 16]  # of which _pause() takes LONGEST_PAUSE at most
     assert len(attempts) >= 6 and "cannot be started" in attempts[-1]
-    assert psutil.Process().num_fds() == descriptors
+    assert (
+        psutil.Process().num_fds() <= descriptors
+    )  # what an earlier test left may be closed by now
 
 
 def test_the_first_failure_of_a_task_is_said(tmp_path):
@@ -297,7 +300,9 @@ def test_a_terminal_that_is_held_holds_nobody():
     os.close(reader)
     lines = said.decode().splitlines()
     assert [line.split()[0] for line in lines[:900]] == [str(k) for k in range(900)]
-    assert "lines were left out: the terminal was held" in lines[-2] and lines[-1] == "and on"
+    left_out = re.findall(r"\(([\d,]+) lines were left out: the terminal was held\)", said.decode())
+    assert left_out and lines[-1] == "and on"
+    assert len(lines) - len(left_out) + sum(int(n.replace(",", "")) for n in left_out) == 5_001
 
 
 def test_a_terminal_that_was_closed():
