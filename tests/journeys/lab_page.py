@@ -20,7 +20,7 @@ LONGEST_GRADING = 1_800_000  # ms; of a lesson, by a button of the formgrader
 BROKEN_WORDS = """areas => areas.flatMap(area => {
     const texts = document.createTreeWalker(area, NodeFilter.SHOW_TEXT), broken = [];
     while (texts.nextNode()) {
-        for (const word of texts.currentNode.data.matchAll(/\\S{1,40}(?!\\S)/g)) {
+        for (const word of texts.currentNode.data.matchAll(/(?<!\\S)[\\p{L}\\p{N}_.,;:!?'"()=-]{1,40}(?!\\S)/gu)) {
             const place = document.createRange();
             place.setStart(texts.currentNode, word.index);
             place.setEnd(texts.currentNode, word.index + word[0].length);
