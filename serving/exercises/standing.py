@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -54,7 +55,15 @@ def points_by_check(notebook: str | Path) -> dict[str | None, int]:
     """The points of a lesson's graded cells, by the check that looks at the same function; those that
     no check looks at are under None. {} if there is no such notebook, or it is damaged."""
     try:
-        cells = json.loads(Path(notebook).read_text())["cells"]
+        return _points_by_check(Path(notebook), Path(notebook).stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@functools.lru_cache(maxsize=32)  # a page that is open asks every second or two
+def _points_by_check(notebook: Path, changed: int) -> dict[str | None, int]:
+    try:
+        cells = json.loads(notebook.read_text())["cells"]
         codes = [(_calls(cell), cell["metadata"].get("nbgrader", {})) for cell in cells
                  if cell["cell_type"] == "code"]  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Callable
@@ -129,7 +130,8 @@ class Desk:
         there = name and checkpoints.folder_of(name).is_dir()
         return Lesson(
             name=folder.name,
-            title=_title(notebook) or folder.name,
+            title=(notebook.exists() and _title(notebook, notebook.stat().st_mtime_ns))
+            or folder.name,
             path=path if notebook.exists() else None,
             policy=name if there else None,
             has_server=folder.name in SERVERS,
@@ -219,7 +221,8 @@ def lesson_of(status: Status) -> str | None:
     return None
 
 
-def _title(notebook: Path) -> str | None:
+@functools.lru_cache(maxsize=32)  # the page asks every second or two
+def _title(notebook: Path, changed: int) -> str | None:
     """A notebook's first heading, such as "1 · Serve and learn"."""
     try:
         first = "".join(json.loads(notebook.read_text())["cells"][0]["source"])

@@ -64,8 +64,9 @@ const game = new Game({ physics, court, draw: view.draw, hear: { step, phase } }
 
 const versions = new VersionChoice({ select: $("played-by"), hint: $("played-by-hint"), link, changed: playedBy });
 
-/** Nobody learns from what an older version does. */
-const training = () => $("training").checked && (versions.chosen === null || mode === "two");
+/** The older version that plays; nobody learns from what it does. Of two people neither is one. */
+const older = () => (mode === "two" ? null : versions.chosen);
+const training = () => $("training").checked && older() === null;
 const inPage = () => $("in-page").checked;
 
 function leftPlayer() {
@@ -106,14 +107,14 @@ function choose(chosen) {
   }
   $("level-choice").hidden = mode !== "demo";
   game.abandon();
-  $("training").disabled = versions.chosen !== null && mode !== "two";
   label();
 }
 
 function label() {
   const { left, right } = MODES[mode];
   $("left-name").textContent = left;
-  $("right-name").textContent = mode === "two" || versions.chosen === null ? right : `Policy v${versions.chosen}`;
+  $("right-name").textContent = older() === null ? right : `Policy v${older()}`;
+  $("training").disabled = older() !== null;
   $("how").textContent = how();
   $("pausing").hidden = !keyboard;
   $("training-hint").textContent = training() ? learns() : "Nothing of this game reaches the learner.";
@@ -232,7 +233,6 @@ $("in-page").addEventListener("change", async () => {
 
 /** Another version was chosen. */
 async function playedBy() {
-  $("training").disabled = versions.chosen !== null && mode !== "two";
   label();
   if (inPage()) await fetchPolicy();
   if (mode !== "two") game.replaceRight(rightPlayer());
