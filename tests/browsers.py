@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -60,6 +61,14 @@ def pages(
             context.pages[0].screenshot(path=f"{folder}/{name}-{number}.png", full_page=True)
         context.close()
     assert not complaints
+
+
+def asks_nobody_else(page: Page, address: str, complaints: list[str]) -> None:
+    """For `pages`: whatever is asked of another host is a complaint."""
+    host = httpx.URL(address).netloc.decode()
+    page.on(
+        "request", lambda asked: complaints.append(asked.url) if host not in asked.url else None
+    )
 
 
 def is_bad(said) -> bool:

@@ -213,3 +213,14 @@ def is_up(address: str) -> bool:
         return httpx.get(address).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+# -- browsers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def a_browser():
+    from browsers import chromium  # Playwright is for those alone who ask for it
+
+    with chromium() as browser:
+        yield browser

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
+from clones import commit
 from lab_page import Notebook
 from playwright.sync_api import expect
 from walk import Lesson
@@ -18,9 +17,7 @@ PATIENCE = 60_000  # ms
 @pytest.fixture(scope="module")
 def a_lab(open_lab):
     lab = open_lab("--IdentityProvider.token= --ServerApp.base_url=/user/ada/")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
-    for command in (["init", "-q"], ["add", "lessons"], ["commit", "-q", "-m", "the kit"]):
-        subprocess.run([*git, *command], cwd=lab.running.kit, check=True)
+    commit(lab.running.kit)
     lab.open()
     return lab
 

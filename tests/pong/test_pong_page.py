@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from browsers import NEEDS_CHROMIUM, TOUCH, chromium, paddle_on, pages
+from browsers import NEEDS_CHROMIUM, TOUCH, paddle_on, pages
 from players import play_steps
 from playwright.sync_api import Page, expect
 from web_server import WebServer
@@ -71,12 +71,6 @@ def a_web_server_that_only_acts():
             yield server
         finally:
             server.stop()
-
-
-@pytest.fixture(scope="module")
-def a_browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

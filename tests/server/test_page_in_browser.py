@@ -16,7 +16,7 @@ import gymnasium as gym
 import httpx
 import numpy as np
 import pytest
-from browsers import NEEDS_CHROMIUM, TOUCH, chromium, paddle_on, pages
+from browsers import NEEDS_CHROMIUM, TOUCH, asks_nobody_else, paddle_on, pages
 from leftovers import free_port
 from playwright.sync_api import Page, expect
 
@@ -40,23 +40,10 @@ CART = """() => {
 PADDLE = paddle_on("#player canvas")
 
 
-@pytest.fixture(scope="module")
-def a_browser():
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def open_page(a_browser, request):
     """Opens pages; none of them may complain, or ask another host for anything."""
-
-    def watch(page: Page, address: str, complaints: list[str]) -> None:
-        host = httpx.URL(address).netloc.decode()
-        page.on(
-            "request", lambda asked: complaints.append(asked.url) if host not in asked.url else None
-        )
-
-    with pages(a_browser, request, "PAGE_SCREENSHOTS", watch, **DESKTOP) as open_:
+    with pages(a_browser, request, "PAGE_SCREENSHOTS", asks_nobody_else, **DESKTOP) as open_:
         yield open_
 
 

@@ -17,8 +17,8 @@ import time
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsers import NEEDS_CHROMIUM, TOUCH, chromium, pages
-from clones import copy_kit
+from browsers import NEEDS_CHROMIUM, TOUCH, asks_nobody_else, pages
+from clones import commit, copy_kit
 from leftovers import free_port
 from players import play_steps
 from playwright.sync_api import Page, expect
@@ -54,34 +54,17 @@ class StartPage:
         self.process.stdout.close()
 
 
-@pytest.fixture(scope="module")
-def a_browser():
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def open_page(a_browser, request):
     """Opens pages; none of them may complain, or ask another host for anything."""
-
-    def watch(page: Page, address: str, complaints: list[str]) -> None:
-        host = httpx.URL(address).netloc.decode()
-        page.on(
-            "request", lambda asked: complaints.append(asked.url) if host not in asked.url else None
-        )
-
-    with pages(a_browser, request, "PAGE_SCREENSHOTS", watch, **DESKTOP) as open_:
+    with pages(a_browser, request, "PAGE_SCREENSHOTS", asks_nobody_else, **DESKTOP) as open_:
         yield open_
 
 
 @pytest.fixture(scope="module")
 def a_kit(tmp_path_factory):
     """A clone, in which a part of lesson 1 was checked."""
-    kit = tmp_path_factory.mktemp("start") / "kit"
-    copy_kit(kit)
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
-    for command in (["init", "-q"], ["add", "lessons"], ["commit", "-q", "-m", "the kit"]):
-        subprocess.run([*git, *command], cwd=kit, check=True)
+    kit = commit(copy_kit(tmp_path_factory.mktemp("start") / "kit"))
     kept = {"a": {"check": "check_run_one_episode", "right": list("abc"), "of": 6,
                   "checked": "2030-01-02 10:00"}}  # fmt: skip
     (kit / "lessons" / FIRST / ".progress.json").write_text(json.dumps(kept))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from grading import ROOT, Course
+from grading import ROOT, Course, reference_answers
 from nbgrader.api import Gradebook
 
 from serving.examiner import evidence
@@ -16,13 +16,7 @@ from serving.examiner.sandbox import why_not
 from tools.grade import wrong_with
 
 LESSON = "03-learn-from-logs"
-WEIGHT = """
-def importance_weight(pi, mu):
-    weight = 1.0
-    for p, q in zip(pi, mu):
-        weight *= p / q
-    return weight
-"""
+WEIGHT = {"importance_weight": reference_answers(LESSON)["importance_weight"]}  # 3 of its points
 EXITS = "import os\n\n\ndef replay(episodes):\n    os._exit(0)"
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
@@ -32,7 +26,7 @@ pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why
 def a_class(tmp_path_factory):
     """Four submissions, none of which takes long to grade."""
     course = Course(tmp_path_factory.mktemp("course"), LESSON)
-    course.submit("half", {"importance_weight": WEIGHT})
+    course.submit("half", WEIGHT)
     course.submit("exits", {"replay": EXITS})
     course.submit("empty", {}).write_text("")
     course.submit("torn", {}).write_text('{"cells": [')

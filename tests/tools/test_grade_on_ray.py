@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from grading import ROOT, Course
+from grading import ROOT, Course, reference_answers
 from leftovers import MARK, end, free_port, marked_processes
 
 from serving.examiner.sandbox import why_not
@@ -24,13 +24,7 @@ from tools.grade import digest_of
 from tools.grade_on_ray import kit_of
 
 LESSON = "03-learn-from-logs"
-WEIGHT = """
-def importance_weight(pi, mu):
-    weight = 1.0
-    for p, q in zip(pi, mu):
-        weight *= p / q
-    return weight
-"""
+WEIGHT = {"importance_weight": reference_answers(LESSON)["importance_weight"]}  # 3 of its points
 ATTEMPTS = 3  # on a busy machine one may fail: Ray gives itself half a minute to start
 GRADE = [sys.executable, str(ROOT / "tools" / "grade.py"), LESSON]
 
@@ -150,7 +144,7 @@ def test_a_lost_nodes_submissions_are_graded_by_the_other(a_course, a_cluster, t
     the points, the sentences and the evidence that grading here would have given?"""
     students = [f"student{number}" for number in range(5)]
     for student in students:
-        a_course.submit(student, {"importance_weight": WEIGHT})
+        a_course.submit(student, WEIGHT)
     kept = a_course.folder / "grading" / f"{LESSON}.json"
     command = [*GRADE, "--quiet", f"--ray-address={a_cluster.address}", *a_course.options]
     with open(tmp_path / "said", "w") as said:
