@@ -38,7 +38,9 @@ from serving.link import (
 from serving.policy import Policy
 from serving.server.episodes import EpisodeBook
 
-FEED_INTERVAL = 0.01  # seconds
+FEED_INTERVAL = 0.01  # seconds between two looks for experience while somebody plays
+REST_INTERVAL = 0.1  # ... and once nobody has for REST_AFTER: looking takes a share of the CPU
+REST_AFTER = 1.0  # seconds
 SILENCE_SAID = 10.0  # seconds without a word from the learner before people are told
 SILENCE_TOLERATED = 60.0  # seconds before nobody waits for it any more
 SILENCE_FATAL = 180.0  # seconds before it is taken for hung, and replaced
@@ -80,6 +82,7 @@ class LearnerSupervisor:
         self._inherit = list(inherit)  # file descriptors the learner holds open too
         self._failures = 0
         self._sequence = 0
+        self._last_came = 0.0  # when there was last any experience to take
         self._kept: deque[tuple[int, int, bytes]] = deque()  # sequence, steps, frame
         self.steps_kept = 0  # waiting for the learner, or for its next checkpoint
         self.bytes_kept = 0
@@ -339,11 +342,18 @@ class LearnerSupervisor:
                     await self._writer.drain()
                     return await asyncio.Event().wait()  # it saves, and goes
                 await self._writer.drain()
-            await asyncio.sleep(FEED_INTERVAL)
+            await self._until_next_look()
 
     async def _keep_what_comes(self) -> None:
         while True:
             self._collect()
+            await self._until_next_look()
+
+    async def _until_next_look(self) -> None:
+        at_rest = time.monotonic() - self._last_came > REST_AFTER and not self._stopping
+        if at_rest:
+            await self._pause(REST_INTERVAL)
+        else:
             await asyncio.sleep(FEED_INTERVAL)
 
     async def _watch(self) -> None:
@@ -355,6 +365,7 @@ class LearnerSupervisor:
 
     def _collect(self) -> None:
         for experience in self.book.take_experience():
+            self._last_came = time.monotonic()
             self._sequence += 1
             experience.sequence = self._sequence
             message = frame(experience)
@@ -418,8 +429,9 @@ class NoLearner(LearnerSupervisor):
 
     async def run(self) -> None:
         while True:
-            self.book.take_experience()
-            await asyncio.sleep(FEED_INTERVAL)
+            if self.book.take_experience():
+                self._last_came = time.monotonic()
+            await self._until_next_look()
 
     @property
     def nobody_learns(self) -> bool:
