@@ -1,5 +1,6 @@
 """Feedback for students: the sentence that helps, whole, and nothing of a hidden test."""
 
+import html
 import re
 
 from nbconvert.exporters import HTMLExporter
@@ -57,11 +58,28 @@ class WrapLines(Preprocessor):
         return nb, resources
 
 
+def what_for(cell) -> str:
+    """What a graded cell gives its points for: the lesson says it in the cell's first line."""
+    found = re.match(r"# [\d.]+ points?: (.+)", cell.source)
+    return found[1] if found else cell.metadata.nbgrader.grade_id
+
+
 class FeedbackExporter(HTMLExporter):
-    """A submission that could not be read has no score: nbgrader's page would say 0."""
+    """What nbgrader's page would say otherwise: "Test cell" of every graded cell in its contents, and
+    a score of 0 for a submission that could not be read."""
 
     def from_notebook_node(self, nb, resources=None, **options):
+        about = {
+            cell.metadata.nbgrader.grade_id: what_for(cell)
+            for cell in nb.cells
+            if utils.is_grade(cell)
+        }
         page, resources = super().from_notebook_node(nb, resources, **options)
+        page = re.sub(
+            r'(<a href="#([^"]+)">)Test cell(?=</a>)',
+            lambda link: link[1] + html.escape(about.get(html.unescape(link[2]), "")),
+            page,
+        )
         if REASON in nb.metadata:
             page = re.sub(r"\(Score: [^)]*\)", "(not graded)", page)
         return page, resources

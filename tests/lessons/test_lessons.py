@@ -69,12 +69,15 @@ def test_the_stub_gets_nothing(a_course):
     a_course.submit("stub", {})
     graded = a_course.grade("stub")
     assert graded.total == 0
-    feedback = re.sub(r"<[^>]*>", "", a_course.feedback("stub"))
+    page = a_course.feedback("stub")
+    feedback = re.sub(r"<[^>]*>", "", page)
     assert STUB_SAYS[a_course.assignment] in feedback
     # Their own cells may show a traceback, a hidden test's must not: grading.py is in each of those.
     for secret in ("HIDDEN TESTS", "Exam(globals()", "Orchard", "Lottery", "grading.py",
                    "exam.require"):  # fmt: skip
         assert secret not in feedback, f"feedback shows {secret!r}"
+    contents = re.findall(r'<li><a href="#\w+">(.*?)</a> \(Score', page)
+    assert len(set(contents)) == len(contents) > 6 and all(" " in each for each in contents), contents
 
 
 @pytest.mark.parametrize("a_course", ["01-serve-and-learn"], indirect=True)
