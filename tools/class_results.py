@@ -14,7 +14,7 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import ExportApp
 
 from serving.examiner import evidence
-from tools.grade import Course, evidence_file, wrong_with
+from tools.course import Course, evidence_file, wrong_with
 from tools.grades import GradesTable, by_name
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import hashlib
 import json
 import multiprocessing
 import os
@@ -28,74 +27,27 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tools.course import (  # noqa: E402
+    Course,
+    Grade,
+    Notes,
+    digest_of,
+    enter,
+    evidence_file,
+    notes_of,
+    remark_on,
+    with_overrides,
+    wrong_with,
+)
+from tools.grade_on_ray import GradingOnRay, nodes_of  # noqa: E402
+
 PATIENCE = 60.0  # seconds that a submission may take beyond its time limit, to be ended in order
 LOOK_EVERY = 0.2
-
-
-@dataclass
-class Grade:
-    """What came of one submission. `points` is None if it could not be graded: that is not zero."""
-
-    student: str
-    points: float | None
-    max_points: float
-    seconds: float
-    remark: str
-    handed_in: str = ""  # a digest of the notebook
-    node: str = ""  # of a Ray cluster
-
-
-class Course:
-    """nbgrader's course folder, as nbgrader_config.py and the options say."""
-
-    def __init__(self, lesson: str, overrides: list[str]):
-        from nbgrader.apps.nbgraderapp import NbGraderApp
-        from nbgrader.coursedir import CourseDirectory
-
-        self.lesson = lesson
-        # nbgrader's own way to read its configuration; it looks in the folder where it is started.
-        with contextlib.chdir(ROOT):
-            app = NbGraderApp()
-            app.initialize(["autograde", *overrides] if overrides else ["autograde"])
-        self.config = (app.subapp or app).config
-        self.directory = CourseDirectory(config=self.config)
-
-    @property
-    def db_url(self) -> str:
-        return self.directory.db_url
-
-    @property
-    def gradebook(self) -> str:
-        """Its file."""
-        return self.db_url.removeprefix("sqlite:///")
-
-    def notebook(self, student: str) -> Path:
-        folder = self.directory.format_path(
-            self.directory.submitted_directory, student, self.lesson
-        )
-        return Path(folder) / f"{self.lesson}.ipynb"
-
-    def autograded(self, student: str) -> Path:
-        """The folder of what nbgrader made of the submission."""
-        return Path(
-            self.directory.format_path(self.directory.autograded_directory, student, self.lesson)
-        )
-
-    def students(self) -> list[str]:
-        """Those who have handed something in for this lesson."""
-        folders = Path(
-            self.directory.format_path(self.directory.submitted_directory, "*", self.lesson)
-        )
-        top = Path(str(folders).split("*")[0])
-        return sorted(path.name for path in top.iterdir() if (path / self.lesson).is_dir()) if (
-            top.is_dir()
-        ) else []  # fmt: skip
 
 
 def grade_one(course: Course, student: str, book: Path, answer: Path, memory: int, timeout: int):
@@ -173,101 +125,10 @@ def end(process: multiprocessing.Process) -> None:
     process.kill()
 
 
-def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
-    """Copies what was graded in the private gradebook into the class's; (points, of how many)."""
-    from nbgrader.api import Gradebook
-
-    lesson = course.lesson
-    with (
-        Gradebook(f"sqlite:///{book}", course.directory.course_id) as private,
-        Gradebook(course.db_url, course.directory.course_id) as common,
-    ):
-        graded = private.find_submission(lesson, student)
-        common.update_or_create_student(student)
-        with common.db.no_autoflush:  # nbgrader builds a submission before it adds it
-            submission = common.update_or_create_submission(
-                lesson, student, timestamp=graded.timestamp
-            )
-        submission.late_submission_penalty = graded.late_submission_penalty
-        for notebook in graded.notebooks:
-            for grade in notebook.grades:
-                ours = common.find_grade(grade.name, notebook.name, lesson, student)
-                ours.auto_score = grade.auto_score
-                ours.needs_manual_grade = grade.needs_manual_grade
-            for comment in notebook.comments:
-                ours = common.find_comment(comment.name, notebook.name, lesson, student)
-                ours.auto_comment = comment.auto_comment
-        common.db.commit()
-        return float(submission.score), float(submission.max_score)
-
-
-def remark_on(course: Course, student: str) -> str:
-    """What else is to be said: what the kernel was ended for, which cells were missing."""
-    from serving.examiner import evidence
-
-    with contextlib.suppress(OSError, ValueError):
-        return "; ".join(evidence.read(evidence_file(course, student))["remarks"])
-    return ""
-
-
-def evidence_file(course: Course, student: str) -> Path:
-    from serving.examiner.evidence import SUFFIX
-
-    return notes_of(course) / "evidence" / course.lesson / f"{student}{SUFFIX}"
-
-
-def notes_of(course: Course) -> Path:
-    """The folder beside the gradebook where grading keeps what it has to remember."""
-    return Path(course.gradebook).parent / "grading"
-
-
 def why(log: str | None) -> str:
     """The last error of nbgrader's log, without its traceback."""
     errors = [line for line in (log or "").splitlines() if "Error" in line or "Exception" in line]
     return errors[-1].strip()[:200] if errors else "its process ended without a word"
-
-
-def wrong_with(notebook: Path) -> str | None:
-    """Why this cannot be graded at all; None if it can."""
-    import nbformat
-
-    if not notebook.is_file():
-        return f"there is no {notebook.name}"
-    text = notebook.read_text(errors="replace")
-    if not text.strip():
-        return f"{notebook.name} is empty"
-    try:
-        cells = nbformat.reads(text, as_version=4).cells
-    except Exception as error:  # noqa: BLE001 - nbformat raises whatever it meets
-        return f"{notebook.name} is no notebook ({type(error).__name__})"
-    return None if cells else f"{notebook.name} has no cells"
-
-
-def digest_of(notebook: Path) -> str:
-    return hashlib.sha256(notebook.read_bytes()).hexdigest() if notebook.is_file() else ""
-
-
-class Notes:
-    """Who was graded, kept beside the gradebook so that an interrupted grading goes on."""
-
-    def __init__(self, course: Course, lesson: str):
-        self.path = notes_of(course) / f"{lesson}.json"
-        self.grades: dict[str, Grade] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            noted = json.loads(self.path.read_text())
-            self.grades = {student: Grade(**grade) for student, grade in noted.items()}
-
-    def add(self, grade: Grade) -> None:
-        self.grades[grade.student] = grade
-        self.path.parent.mkdir(exist_ok=True)
-        scratch = self.path.with_suffix(".new")
-        noted = {student: asdict(grade) for student, grade in sorted(self.grades.items())}
-        scratch.write_text(json.dumps(noted, indent=1))
-        scratch.replace(self.path)
-
-    def holds(self, student: str, digest: str) -> bool:
-        grade = self.grades.get(student)
-        return grade is not None and grade.handed_in == digest and grade.points is not None
 
 
 def table(grades: list[Grade]) -> str:
@@ -293,8 +154,6 @@ def write_csv(path: Path, lesson: str, grades: list[Grade]) -> None:
 def grade_all(course: Course, students: list[str], notes: Notes, options) -> None:
     """Grades them, as many at once as there are workers, and notes each as it ends."""
     from tqdm import tqdm
-
-    from tools.grade_on_ray import GradingOnRay
 
     waiting = list(students)
     with tempfile.TemporaryDirectory(prefix="grading-") as scratch:
@@ -369,21 +228,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return with_overrides(parser, *parser.parse_known_intermixed_args(arguments))
 
 
-def with_overrides(parser, options: argparse.Namespace, overrides: list[str]) -> argparse.Namespace:
-    """The options, and as `overrides` what is meant for nbgrader: of its own only where a course is."""
-    if bad := [word for word in overrides if not word.startswith("--CourseDirectory.")]:
-        parser.error(f"unknown: {' '.join(bad)} (nbgrader's --CourseDirectory.... are known)")
-    options.overrides = overrides
-    return options
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     from nbgrader.api import Gradebook, MissingEntry
 
     from serving.examiner.kernel import sandbox_is_wanted
     from serving.examiner.sandbox import NoSandbox
-    from tools.grade_on_ray import nodes_of
 
     if options.verify:
         course = Course(options.lesson, options.overrides)

@@ -19,6 +19,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tools.course import Grade, digest_of, enter, notes_of
+
 SECONDS_TO_END = 30.0  # for a submission that is no longer wanted
 RETRIES = 3  # nodes that a submission may lose
 
@@ -135,10 +137,8 @@ class GradingOnRay:
             ray.wait(answers, num_returns=len(answers), timeout=SECONDS_TO_END)
         ray.shutdown()
 
-    def _grade(self, student: str, answer, seconds: float):
+    def _grade(self, student: str, answer, seconds: float) -> Grade:
         import ray
-
-        from tools.grade import Grade, digest_of
 
         digest = digest_of(self.course.notebook(student))
         try:
@@ -151,10 +151,8 @@ class GradingOnRay:
             return Grade(student, None, 0.0, seconds, f"not graded: {why}", digest)
         return self._enter(student, node, files)
 
-    def _enter(self, student: str, node: str, files: dict[str, bytes]):
+    def _enter(self, student: str, node: str, files: dict[str, bytes]) -> Grade:
         """What nbgrader would have written here if it had graded here."""
-        from tools.grade import Grade, enter, notes_of
-
         lesson, notes = self.course.lesson, json.loads(files[f"grading/{self.course.lesson}.json"])
         grade = Grade(**{**notes[student], "node": node})
         if grade.points is not None:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tools.class_results import ClassResults, Result, Topic  # noqa: E402
-from tools.grade import Course, evidence_file, notes_of, with_overrides  # noqa: E402
+from tools.course import Course, evidence_file, notes_of, with_overrides  # noqa: E402
 from tools.leaderboard import EPISODES, PLAYED, Place, leaderboard, pseudonyms  # noqa: E402
 
 STYLE = """

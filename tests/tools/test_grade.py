@@ -13,7 +13,7 @@ from nbgrader.api import Gradebook
 
 from serving.examiner import evidence
 from serving.examiner.sandbox import why_not
-from tools.grade import wrong_with
+from tools.course import wrong_with
 
 LESSON = "03-learn-from-logs"
 WEIGHT = {"importance_weight": reference_answers(LESSON)["importance_weight"]}  # 3 of its points

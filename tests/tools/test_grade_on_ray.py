@@ -20,7 +20,7 @@ from leftovers import MARK, end, free_port, marked_processes
 
 from serving.examiner.sandbox import why_not
 from serving.ray_cluster import OBJECT_STORE
-from tools.grade import digest_of
+from tools.course import digest_of
 from tools.grade_on_ray import kit_of
 
 LESSON = "03-learn-from-logs"

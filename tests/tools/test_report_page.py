@@ -9,7 +9,7 @@ from test_report import result
 
 from serving.policy import untrained
 from tools.class_results import ClassResults, Topic
-from tools.grade import Course
+from tools.course import Course
 from tools.leaderboard import Place
 from tools.report import class_page, instructors_page
 
