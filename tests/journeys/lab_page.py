@@ -202,13 +202,16 @@ class Notebook:
 
     def run(self, number: int, seconds: float = LONGEST_CELL) -> str:
         """Shift-Enter in a cell; returns what it says until it has ended."""
-        cell = self.cell(number)
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Shift+Enter")
-        prompt = cell.locator(".jp-InputArea-prompt")
+        self.start(number)
+        prompt = self.cell(number).locator(".jp-InputArea-prompt")
         expect(prompt).to_have_text(re.compile(r"\[(\*|\d+)\]:"))
         expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=1000 * seconds)
         return self.output(number)
+
+    def start(self, number: int) -> None:
+        """Shift-Enter in a cell, which may go on for long."""
+        self.cell(number).locator(".cm-content").click()
+        self.page.keyboard.press("Shift+Enter")
 
     @property
     def said(self) -> str:
