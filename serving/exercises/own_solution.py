@@ -35,6 +35,11 @@ LEARNER_TOPICS = {
     "plays": "it plays the environments it is given, as many iterations as it is told",
     "greedy": "it returns a greedy policy",
 }
+LEARNED_TOPICS = {
+    "greedy": "it returns a greedy policy",
+    "random": "its policy earns more than random actions",
+    "observing": "... and more than each action taken throughout",
+}
 SIZES_TOPICS = {"sizes": "the sizes are read from the spaces"}
 SECONDS_TO_LEARN = 240.0
 STEPS_OF_ONE_ITERATION = 10_000
@@ -52,9 +57,9 @@ def no_folder_at_home() -> Iterator[None]:
         yield
 
 
-def show_learning(learn: Callable, env_class: type[gym.Env]) -> Callable | None:
-    """Runs `learn(env_class)`, compares the policy it returns with thoughtless ones, and returns it;
-    None, with a sentence, if there is none."""
+def check_learning(learn: Callable, env_class: type[gym.Env]) -> Callable | None:
+    """Runs `learn(env_class)`, compares the policy it returns with thoughtless ones, prints what is
+    right and what is not, and returns the policy; None, with a sentence, if there is none."""
     if is_alone():
         print("Nothing is learned here while a notebook is graded or validated.")
         return None
@@ -64,23 +69,37 @@ def show_learning(learn: Callable, env_class: type[gym.Env]) -> Callable | None:
     try:
         with no_folder_at_home():
             act = learn(env_class)
-        rows = {
-            name: statistics.mean(returns_of(env_class, policy, 20, seed=0))
-            for name, policy in {"learned": act, **simple_policies(env_class)}.items()
-        }
     except KeyboardInterrupt:
         print("Stopped. What was learned is gone; run the cell again to begin anew.")
         return None
     except NotImplementedError as error:
         print(f"✗ {explain(error, 'learn')}")
         return None
-    print("Mean return of 20 episodes:")
-    for name, mean in rows.items():
-        print(f"  {name:10} {mean:8.2f}")
-    others = max(mean for name, mean in rows.items() if name != "learned")
-    if rows["learned"] <= others:
-        print("Not better than what does not think: more iterations, or another environment?")
-    return act
+    findings, figures = compare_with_thoughtless(act, env_class)
+    show(lambda: findings, LEARNED_TOPICS, figures)
+    return act if callable(act) else None
+
+
+def compare_with_thoughtless(act, env_class: type[gym.Env]) -> tuple[Findings, str]:
+    """(findings about LEARNED_TOPICS, a table of mean returns)."""
+    findings = Findings()
+    if wrong := wrong_policy(act, env_class):
+        for topic in LEARNED_TOPICS:
+            findings.add(topic, wrong)
+        return findings, "Asking the policy that was learned ..."
+    means = {
+        name: statistics.mean(returns_of(env_class, policy, 20, seed=0))
+        for name, policy in {"learned": act, **simple_policies(env_class)}.items()
+    }
+    for name, mean in means.items():
+        if name != "learned" and means["learned"] <= mean:
+            findings.add(
+                "random" if name == "at random" else "observing",
+                f"who acts {name} earns {mean:.2f}, and what was learned {means['learned']:.2f}: more "
+                "iterations, or another environment?",
+            )
+    rows = [f"  {name:10} {mean:8.2f}" for name, mean in means.items()]
+    return findings, "\n".join(["Mean return of 20 episodes:", *rows])
 
 
 counted: list[None] = []  # an entry for each step of the environment that is learned

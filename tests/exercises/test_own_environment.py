@@ -23,7 +23,11 @@ from own_environments import (
 
 from serving.examiner.own_environment import EnvironmentExam, lead_of
 from serving.exercises.own_environment import TOPICS, check_environment, examine, returns_of
-from serving.exercises.own_solution import examine_learner
+from serving.exercises.own_solution import (
+    LEARNED_TOPICS,
+    compare_with_thoughtless,
+    examine_learner,
+)
 
 LESSON = "05-your-own-environment"
 LONG = bool(os.environ.get("LONG_TEST"))
@@ -243,6 +247,19 @@ def test_the_visible_check_says_what_is_earned_without_thought(capsys):
     assert "Well done!" in said and "at random" in said and "always 1" in said
     assert not check_environment(notebook(my_env="class MyEnv(gym.Env): pass")["MyEnv"])
     assert "expected a row of numbers" in capsys.readouterr().out
+
+
+def test_a_learned_policy_is_compared_with_thoughtless_ones():
+    """Is one that has learned right in all, one that always does the same not better than that, and
+    one that is none told so?"""
+    named = notebook(**QUICK)
+    findings, figures = compare_with_thoughtless(named["learn"](named["MyEnv"]), named["MyEnv"])
+    assert not findings and "learned" in figures and "at random" in figures
+    findings, _ = compare_with_thoughtless(lambda observation: 0, named["MyEnv"])
+    assert "always 0 earns" in findings.of("observing")[0] and not findings.of("greedy")
+    for nothing in (None, lambda observation: 7, lambda observation: "left"):
+        findings, _ = compare_with_thoughtless(nothing, named["MyEnv"])
+        assert all("returned" in findings.of(topic)[0] for topic in LEARNED_TOPICS)
 
 
 def test_an_environment_that_hangs_is_told_apart():
