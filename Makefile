@@ -43,7 +43,7 @@ test: $(INSTALLED) ## run the tests
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (half a night)
 	@AUTOGRADES=30 RESTARTS=20 JOURNEYS=all SEQUENCES=5000 LONG_SUPERVISION=1 CASES=20000 \
 	  PYTHONS=all LONG_TEST=1 EMPTY_ROOT=1 \
-	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys tests/examiner \
+	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys tests/examiner tests/exercises \
 	  tests/server/test_restarts.py tests/server/test_interleavings.py \
 	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py \
 	  tests/test_empty_root.py tests/tools/test_student_bundle.py $(ARGS)

@@ -288,7 +288,7 @@ class DrawnGames(gym.Env):
         of these games: "terminated", "truncated", or "both", as when the last point falls in the
         very step in which the time is up
     chances
-        of each of `EVENTS` at a step
+        of each of `EVENTS` at a step, of these games
     """
 
     EVENTS = ("", "left hits", "right hits", "left scores", "right scores")
@@ -300,14 +300,13 @@ class DrawnGames(gym.Env):
         seed: int,
         lengths: tuple[int, ...],
         endings: tuple[str, ...] = ("terminated", "truncated"),
-        chances: tuple[float, ...] = (0.3, 0.1, 0.2, 0.25, 0.15),
+        chances: tuple[tuple[float, ...], ...] = ((0.3, 0.1, 0.2, 0.25, 0.15),),
     ):
         self._rng = np.random.default_rng(seed)
-        self._games = zip(itertools.cycle(lengths), itertools.cycle(endings))
-        self._chances = chances
+        self._games = zip(*map(itertools.cycle, (lengths, endings, chances)))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
-        self._left, self._ending = next(self._games)
+        self._left, self._ending, self._chances = next(self._games)
         self._score = [0, 0]
         return self._look(), {"event": "", "score": (0, 0)}
 
@@ -326,7 +325,10 @@ class DrawnGames(gym.Env):
         return self._rng.uniform(-1, 1, OBSERVATION_SIZE).astype(np.float32)
 
 
-NOBODY_SCORES = (0.5, 0.25, 0.25, 0.0, 0.0)  # chances
+# Chances: the two of a tie come one after the other.
+NOBODY_SCORES = ((0.5, 0.25, 0.25, 0.0, 0.0),)
+THE_POLICY_SCORES = ((0.0, 0.0, 0.0, 0.0, 1.0),)
+A_TIE = (*THE_POLICY_SCORES, (0.0, 0.0, 0.0, 1.0, 0.0))
 
 
 # -- what the lesson shows --------------------------------------------------------------------------
@@ -365,11 +367,13 @@ def examine_play_game(play_game: Callable, client: PolicyClient, longest: int = 
 
 
 def examine_share(share_of_points: Callable, client: PolicyClient) -> Findings:
-    """Games in which both sides score, in which nobody does, and real ones; topics are
+    """Games in which both sides score, nobody does, or one side only, a tie, and real ones; topics are
     SHARE_TOPICS."""
     for env, games in (
         (DrawnGames(4, (21, 6, 40, 11)), 4),
         (DrawnGames(5, (8, 3), chances=NOBODY_SCORES), 2),
+        (DrawnGames(7, (3,), chances=THE_POLICY_SCORES), 1),
+        (DrawnGames(8, (4,), chances=A_TIE), 2),
         (_short_game(), 2),
     ):
         findings = watch_share(share_of_points, env, client, games)
@@ -398,7 +402,7 @@ def check_play_game(play_game: Callable) -> bool:
 
 def check_share_of_points(share_of_points: Callable) -> bool:
     """The same for a function that evaluates."""
-    says = "Evaluating eight short games, against a policy server of this check's own ..."
+    says = "Evaluating eleven short games, against a policy server of this check's own ..."
     return show(lambda: _of_share(share_of_points), SHARE_TOPICS, says)
 
 
