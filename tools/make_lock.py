@@ -35,6 +35,9 @@ LOCK_HEAD = """\
 # Every version, as tested. Written by `make lock`; environment.yml is written with it.
 """
 
+# What a torch that was built for graphics cards brings along, if it is the one installed here.
+FOR_GRAPHICS_CARDS = re.compile(r"(nvidia|cuda|triton)(-|$)")
+
 HASHES_HEAD = """\
 # requirements.lock, with the hashes of its packages' files for every platform. Written by `make lock`.
 # torch is not in it: its CPU builds are other files than those of the package index.
@@ -82,6 +85,8 @@ def installed(wanted: list[Requirement]) -> dict[str, str]:
             versions[package.metadata["Name"]] = Version(package.version).public
             for line in package.requires or []:
                 need = Requirement(line)
+                if FOR_GRAPHICS_CARDS.match(canonicalize_name(need.name)):
+                    continue
                 if need.marker is None or need.marker.evaluate({"extra": extra}):
                     wanted.append(need)
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))

@@ -38,7 +38,7 @@ LEARNER_TOPICS = {
 LEARNED_TOPICS = {
     "greedy": "it returns a greedy policy",
     "random": "its policy earns more than random actions",
-    "observing": "... and more than each action taken throughout",
+    "observing": "its policy earns more than each action taken throughout",
 }
 SIZES_TOPICS = {"sizes": "the sizes are read from the spaces"}
 SECONDS_TO_LEARN = 240.0

@@ -211,6 +211,16 @@ HINTS: dict[str, tuple[str, str]] = {
         "what is returned is called with an observation and answers with an action, the same one each "
         "time.",
     ),
+    "its policy earns more than random actions": (
+        "does the mean return rise from one iteration to the next? Print it in each.",
+        "if it rises, more iterations may do; if it does not, look at what step() pays, and whether "
+        "an observation shows what has to be known.",
+    ),
+    "its policy earns more than each action taken throughout": (
+        "is there an action that is the best one whatever is seen?",
+        "if there is, nothing need be observed: give the environment a situation in which another "
+        "action pays more. If there is none, try more iterations.",
+    ),
     "the sizes are read from the spaces": (
         "print env.observation_space and env.action_space of two environments.",
         "one space has a shape, the other has a number n.",
