@@ -35,6 +35,9 @@ LOCK_HEAD = """\
 # Every version, as tested. Written by `make lock`; environment.yml is written with it.
 """
 
+# The lock is for all Pythons, and some packages are needed by the oldest only.
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0"}
+
 # What a torch that was built for graphics cards brings along, if it is the one installed here.
 FOR_GRAPHICS_CARDS = re.compile(r"(nvidia|cuda|triton)(-|$)")
 
@@ -87,7 +90,8 @@ def installed(wanted: list[Requirement]) -> dict[str, str]:
                 need = Requirement(line)
                 if FOR_GRAPHICS_CARDS.match(canonicalize_name(need.name)):
                     continue
-                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                pythons = ({"extra": extra}, {"extra": extra, **OLDEST})
+                if need.marker is None or any(map(need.marker.evaluate, pythons)):
                     wanted.append(need)
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
