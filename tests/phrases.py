@@ -181,7 +181,7 @@ EVALUATE_WORDS = [
             f"returns = [0.0] * episodes\nfor i, _ in enumerate(returns):\n    returns[i] = {call}\nreturn returns",
             f"if episodes == 0:\n    return []\nreturn [{call}] + evaluate_policy(env, episodes - 1)",
             f"returns = ()\nfor _ in range(episodes):\n    returns += ({call},)\nreturn list(returns)",
-            f"def play(number):\n    return {call}\nreturn [play(i) for i in range(episodes)]",
+            f"def once(number):\n    return {call}\nreturn [once(i) for i in range(episodes)]",
             f"returns = []\nfor episode in range(1, episodes + 1):\n    total = {call}\n    returns.append(float(total))\nreturn returns",
         )
     ],

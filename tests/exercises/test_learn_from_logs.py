@@ -342,12 +342,6 @@ def test_what_a_lesson_shows(reference, capsys):
     assert "client" not in namespace
 
 
-def test_the_lesson_grades_itself(reference):
-    """Does the reference answer get full marks, learning from the large log among them?"""
-    points, said = grade_in_process(LESSON, reference)
-    assert sum(points.values()) == 23, said
-
-
 def test_the_stub_gets_nothing(reference):
     """Does an untouched lesson get 0 points, and end soon?"""
     stub = "def {}(*arguments): raise NotImplementedError('replace this line with your own code')"

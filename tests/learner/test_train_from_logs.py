@@ -121,7 +121,7 @@ def test_an_env_runner_that_is_killed_is_replaced(train, tmp_path):
     split_log(LARGE, 8, tmp_path / "shards")
     log = check_log(LARGE)
     # So little is remembered that reading has to wait for learning all the time.
-    run = train(tmp_path / "shards" / "*.gz", "--updates-per-step=0.1", "--replay-capacity=4000")
+    run = train(tmp_path / "shards" / "*.gz", "--updates-per-step=0.05", "--replay-capacity=4000")
     processes = [int(n) for n in run.wait_for(r"read by processes (\d+), (\d+)", 300).groups()]
     run.wait_for(r" [1-9][\d,]* episodes", 300)
     # One that is stopped is asked for a portion and does not answer: there it dies.
@@ -159,16 +159,14 @@ def test_a_bad_shard_is_named(train, tmp_path):
 
 
 def test_a_shard_that_breaks_off_may_be_accepted(train, tmp_path):
-    """Are the whole episodes of a log whose writer was killed learned from, if that is wanted?"""
+    """Are the whole episodes of a log whose writer was killed learned from, if that is wanted? (If it
+    is not, tests/test_logs.py has the sentence, and a bad shard above the way it takes.)"""
     episode = [{"obs": [i / 50] * 8, "action": i % 3, "reward": 0.0} for i in range(50)]
     with LogWriter(tmp_path / "log.gz") as log:
         for _ in range(20):
             log.write(episode)
     whole = (tmp_path / "log.gz").read_bytes()
     (tmp_path / "log.gz").write_bytes(whole[: len(whole) - 20])
-    run = train(tmp_path / "log.gz", "--quiet", "--num-env-runners=1")
-    assert run.result() == 1
-    assert "the file is cut off here" in run.said
     run = train(tmp_path / "log.gz", "--quiet", "--num-env-runners=1", "--may-be-cut-off")
     assert run.result() == 0
     assert re.search(r"read \d+ episodes", run.said)
