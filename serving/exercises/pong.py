@@ -327,8 +327,7 @@ class DrawnGames(gym.Env):
 
 # Chances: the two of a tie come one after the other.
 NOBODY_SCORES = ((0.5, 0.25, 0.25, 0.0, 0.0),)
-THE_POLICY_SCORES = ((0.0, 0.0, 0.0, 0.0, 1.0),)
-A_TIE = (*THE_POLICY_SCORES, (0.0, 0.0, 0.0, 1.0, 0.0))
+A_WHITEWASH, A_TIE = ((0, 0, 0, 0, 1),), ((0, 0, 0, 0, 1), (0, 0, 0, 1, 0))
 
 
 # -- what the lesson shows --------------------------------------------------------------------------
@@ -367,12 +366,11 @@ def examine_play_game(play_game: Callable, client: PolicyClient, longest: int = 
 
 
 def examine_share(share_of_points: Callable, client: PolicyClient) -> Findings:
-    """Games in which both sides score, nobody does, or one side only, a tie, and real ones; topics are
-    SHARE_TOPICS."""
+    """Games with points of both sides, of none, of one, a tie, real ones; topics are SHARE_TOPICS."""
     for env, games in (
         (DrawnGames(4, (21, 6, 40, 11)), 4),
         (DrawnGames(5, (8, 3), chances=NOBODY_SCORES), 2),
-        (DrawnGames(7, (3,), chances=THE_POLICY_SCORES), 1),
+        (DrawnGames(7, (3,), chances=A_WHITEWASH), 1),
         (DrawnGames(8, (4,), chances=A_TIE), 2),
         (_short_game(), 2),
     ):

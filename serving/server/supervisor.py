@@ -11,6 +11,7 @@ its successor starts from the checkpoint and is sent what comes after.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -242,10 +243,10 @@ class LearnerSupervisor:
 
     async def _pause(self, seconds: float) -> None:
         """Sleeps, but not while somebody waits for the end."""
-        try:
-            await asyncio.wait_for(self._stop_asked.wait(), min(seconds, LONGEST_PAUSE))
-        except TimeoutError:
-            pass
+        # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, LONGEST_PAUSE)):
+                await self._stop_asked.wait()
 
     async def stop(self) -> None:
         """Lets the learner save what it has got, and ends it; bounded by SECONDS_TO_STOP.

@@ -52,6 +52,24 @@ def a_supervisor(tmp_path) -> LearnerSupervisor:
     return LearnerSupervisor(configure, EpisodeBook(4, 2), untrained(4, 2, [8]), 100)
 
 
+def test_a_task_at_rest_can_be_ended_while_the_server_stops(tmp_path):
+    """Does a task that looks for experience end when it is cancelled in the moment in which everything
+    is told to stop? (It went on for ever, in one stop of a thousand.)"""
+
+    async def stopped() -> bool:
+        supervisor = a_supervisor(tmp_path)
+        task = asyncio.create_task(supervisor._keep_what_comes())
+        await asyncio.sleep(0.05)
+        supervisor._stopping = True
+        supervisor._stop_asked.set()
+        await asyncio.sleep(0)  # the event has been heard, and its task not yet run
+        task.cancel()
+        await asyncio.wait([task], timeout=1.0)
+        return task.cancelled()
+
+    assert asyncio.run(stopped())
+
+
 # -- a machine in need -----------------------------------------------------------------------------
 
 
