@@ -4,7 +4,7 @@
 import { columns, element, hue, short } from "./drawings.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 10];
-const FRAME = 30; // ms at least between two frames, ...
+const FRAME = 25; // ms at least between two frames, ...
 const TELL = 200; // ... and between two texts while it plays: more often nobody can read
 const WIDTH = 600; // of the strip, in its own units
 const ACTIONS_HIGH = 22; // of the strip's height ...
@@ -29,6 +29,7 @@ export class Player {
   #due = 0; // share of the next step
   #last = 0; // when the latest frame was
   #frame = 0;
+  #timer = 0;
   #told = -Infinity; // when the texts were written
 
   /** `atEnd` is called when playing has come to the last step; `seek` when somebody chose a step. */
@@ -111,14 +112,13 @@ export class Player {
     this.root.dataset.playing = "true";
     this.#label("pause", "Pause (space)");
     this.#last = performance.now();
-    cancelAnimationFrame(this.#frame);
-    this.#frame = requestAnimationFrame((now) => this.#go(now));
+    this.#next();
   }
 
   pause() {
     this.root.dataset.playing = "false";
     this.#label("play", "Play (space)");
-    cancelAnimationFrame(this.#frame);
+    this.#stop();
     if (this.#episode) this.#tell();
   }
 
@@ -165,12 +165,19 @@ export class Player {
     this.toggle.title = says;
   }
 
+  /** A browser that is asked for each frame makes sixty a second, also of those that change nothing. */
+  #next() {
+    this.#stop();
+    this.#timer = setTimeout(() => (this.#frame = requestAnimationFrame((now) => this.#go(now))), FRAME);
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    cancelAnimationFrame(this.#frame);
+  }
+
   #go(now) {
     if (!this.playing) return;
-    if (now - this.#last < FRAME) {
-      this.#frame = requestAnimationFrame((next) => this.#go(next));
-      return;
-    }
     this.#due += (Math.max(0, now - this.#last) / this.pace) * this.speed;
     this.#last = Math.max(now, this.#last); // a frame's time may lie before the click that began it
     const steps = Math.floor(this.#due);
@@ -184,7 +191,7 @@ export class Player {
         this.atEnd();
       }
     }
-    if (this.playing) this.#frame = requestAnimationFrame((next) => this.#go(next));
+    if (this.playing) this.#next();
   }
 
   #draw(step) {
