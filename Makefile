@@ -45,7 +45,7 @@ long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to
 	  PYTHONS=all LONG_TEST=1 EMPTY_ROOT=1 \
 	  $(PYTHON) -m pytest -s --timeout=0 tests/lessons/test_lessons.py tests/journeys tests/examiner tests/exercises \
 	  tests/server/test_restarts.py tests/server/test_interleavings.py \
-	  tests/server/test_supervision.py tests/web/test_descriptions.py tests/test_wheel.py \
+	  tests/server/test_supervision.py tests/server/test_endurance.py tests/web/test_descriptions.py tests/test_wheel.py \
 	  tests/test_empty_root.py tests/tools/test_student_bundle.py $(ARGS)
 
 grade: $(INSTALLED) ## autograde all that was handed in: make grade LESSON=01-serve-and-learn

@@ -7,7 +7,7 @@ together. A phrase of several lines is indented as its gap is, and a gap left em
 
 from __future__ import annotations
 
-import itertools
+import math
 import random
 import re
 import textwrap
@@ -32,11 +32,18 @@ def fill(template: str, phrases: Choice) -> str:
 
 def answers(template: str, choices: list[list[Choice]], most: int) -> Iterator[str]:
     """At most so many different answers, drawn from all that there are, always the same ones."""
-    every = [fill(template, {k: v for choice in drawn for k, v in choice.items()})
-             for drawn in itertools.product(*choices)]  # fmt: skip
-    different = list(dict.fromkeys(every))
-    random.Random(1).shuffle(different)
-    yield from different[:most]
+    many = math.prod(map(len, choices))
+    different = set()
+    for number in random.Random(1).sample(range(many), many):
+        phrases = {}
+        for choice in choices:  # the digits of a number, each to the base of its gap
+            number, digit = divmod(number, len(choice))
+            phrases |= choice[digit]
+        if (answer := fill(template, phrases)) not in different:
+            different.add(answer)
+            yield answer
+        if len(different) == most:
+            return
 
 
 def one(gap: str, *phrases: str) -> list[Choice]:
@@ -297,7 +304,7 @@ def importance_weight(pi, mu):
 WEIGHT_WORDS = [
     [
         {"how": how}
-        for ratio in ("<p> / <q>", "(<p>) / (<q>)", "<p> * (1 / <q>)", "float(<p>) / float(<q>)", "<p> * <q> ** -1", "np.divide(<p>, <q>)")
+        for ratio in ("p / q", "(p) / (q)", "p * (1 / q)", "float(p) / float(q)", "p * q ** -1", "np.divide(p, q)")
         for how in (
             *(f"<name> = {first}\nfor p, q in zip(pi, mu):\n    {take}\nreturn <name>"
               for first in ("1.0", "1", "np.float64(1)")
@@ -310,7 +317,6 @@ WEIGHT_WORDS = [
         )
     ],
     one("name", "weight", "w", "product", "ratio", "rho"),
-    [{"p": "p", "q": "q"}],
 ]  # fmt: skip
 
 # -- lesson 4 ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ LESSONS = sorted(folder for folder in (ROOT / "lessons").glob("[0-9]*") if folde
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda folder: folder.name)
-def test_every_point_belongs_to_a_check_or_to_none(lesson):
+def test_every_point_belongs_to_a_check(lesson):
     """Are the points of all graded cells counted, each once, with a check that the notebook runs?"""
     notebook = lesson / f"{lesson.name}.ipynb"
     cells = json.loads(notebook.read_text())["cells"]

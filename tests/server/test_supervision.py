@@ -54,7 +54,7 @@ def a_supervisor(tmp_path) -> LearnerSupervisor:
 
 def test_a_task_at_rest_can_be_ended_while_the_server_stops(tmp_path):
     """Does a task that looks for experience end when it is cancelled in the moment in which everything
-    is told to stop? (It went on for ever, in one stop of a thousand.)"""
+    is told to stop? (Now and then it went on for ever.)"""
 
     async def stopped() -> bool:
         supervisor = a_supervisor(tmp_path)
