@@ -11,10 +11,10 @@ import os
 import gymnasium as gym
 import numpy as np
 import pytest
+from checks import OWN, check
 from grading import grade_in_process, reference_answers
 from light_server import light_servers  # noqa: F401 - a fixture
 from phrases import RIGHT, answers
-from test_mutations import CHECKS, OWN
 
 pytestmark = pytest.mark.usefixtures("light_servers")
 
@@ -31,12 +31,7 @@ LEARNING = {"test_learning", "test_solved", "test_act", "test_observing", "test_
 @pytest.mark.parametrize("lesson, exercise, answer", ALL[::EVERY])
 def test_a_right_answer_is_praised(lesson, exercise, answer, capsys):
     """Has the check cell nothing to say against it?"""
-    names = {"gym": gym, "np": np, "env": None}
-    for grade_id, source in {**reference_answers(lesson), exercise: answer}.items():
-        if grade_id not in ("words", "learn"):
-            exec(source, names)
-    more = [names["MyEnv"]] if lesson == OWN else []
-    assert CHECKS[lesson, exercise](names[exercise], *more), answer + capsys.readouterr().out
+    assert check(lesson, exercise, answer), answer + capsys.readouterr().out
 
 
 @pytest.mark.parametrize("lesson, exercise, answer", ALL[::EVERY_EXAMINED])

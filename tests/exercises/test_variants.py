@@ -4,14 +4,13 @@ that check cells, released cells and examiners ask; a thread serves, nobody lear
 
 from __future__ import annotations
 
-import gymnasium as gym
-import numpy as np
 import pytest
+from checks import CHECKS, names_of
 from grading import reference_answers
 from light_server import light_servers  # noqa: F401 - a fixture
 from mutants import COMPARE, PONG
 
-from serving.exercises import compare_algorithms, conclusions, pong
+from serving.exercises import pong
 
 pytestmark = pytest.mark.usefixtures("light_servers")
 
@@ -77,14 +76,6 @@ WRONG_GAMES = {
     "leaves out rewards of hits": changed(("        client.log_returns(episode_id, reward)", "        client.log_returns(episode_id, round(reward))")),
     "counts from the first point": changed(("won, lost, steps = 0, 0, 0", "won, lost, steps = 0, 0, 1")),
 }  # fmt: skip
-
-
-def names_of(lesson: str, **answers: str) -> dict:
-    namespace = {"gym": gym, "np": np, "env": None}
-    for grade_id, source in {**reference_answers(lesson), **answers}.items():
-        if grade_id != "words":
-            exec(source, namespace)
-    return namespace
 
 
 def praised(capsys, check, *functions) -> bool:
@@ -161,14 +152,6 @@ def test_wrong_trainings_and_shares_are_not_praised(function, old, new, capsys):
     assert not praised(capsys, getattr(pong, f"check_{function}"), names[function])
 
 
-CHECKS = {
-    "play_game": pong.check_play_game,
-    "share_of_points": pong.check_share_of_points,
-    "train": pong.check_train,
-    "learning_curve": compare_algorithms.check_learning_curve,
-    "mean_and_spread": compare_algorithms.check_mean_and_spread,
-    "conclude": conclusions.check_conclude,
-}
 # What two curves of the same run and seed cannot show; the examiner makes more.
 UNSEEN = {
     "seeds nothing but the server",
@@ -183,7 +166,7 @@ UNSEEN = {
         pytest.param(lesson, mutant, id=f"{lesson}-{mutant.name}")
         for lesson, mutants in (("02-pong", PONG), ("04-compare-algorithms", COMPARE))
         for mutant in mutants
-        if mutant.cell in CHECKS and mutant.name not in UNSEEN
+        if (lesson, mutant.cell) in CHECKS and mutant.name not in UNSEEN
     ],
 )
 def test_no_mutant_is_praised_by_the_visible_check(lesson, mutant, capsys):
@@ -191,4 +174,4 @@ def test_no_mutant_is_praised_by_the_visible_check(lesson, mutant, capsys):
     names = names_of(
         lesson, **{mutant.cell: mutant.answers(reference_answers(lesson))[mutant.cell]}
     )
-    assert not praised(capsys, CHECKS[mutant.cell], names[mutant.cell])
+    assert not praised(capsys, CHECKS[lesson, mutant.cell], names[mutant.cell])
