@@ -60,7 +60,7 @@ def pages(
             name = re.sub(r"\W+", "-", request.node.name)
             context.pages[0].screenshot(path=f"{folder}/{name}-{number}.png", full_page=True)
         context.close()
-    assert not complaints
+    assert not complaints, complaints
 
 
 def asks_nobody_else(page: Page, address: str, complaints: list[str]) -> None:

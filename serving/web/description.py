@@ -40,7 +40,7 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
     for name, (message, answers) in calls.items():
         responses = {
             "202" if answer is Waiting else "200": {
-                "description": (answer.__doc__ or answer.__name__).split("\n\n")[0],
+                "description": first_paragraph(answer.__doc__ or answer.__name__),
                 **content(of[answer]),
             }
             for answer in answers
@@ -48,7 +48,7 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
         paths[f"/{name}"] = {
             "post": {
                 "operationId": name,
-                "summary": (message.__doc__ or name).split("\n\n")[0],
+                "summary": first_paragraph(message.__doc__ or name),
                 "requestBody": {"required": True, **content(of[message])},
                 "responses": responses | refusals,
             }
@@ -67,7 +67,7 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
             ]
         elif name in QUERIES:
             parameters = [{"name": QUERIES[name], "in": "query", "schema": {"type": "integer"}}]
-        summary = (answer.__doc__ or name).split("\n\n")[0]
+        summary = first_paragraph(answer.__doc__ or name)
         paths[f"/{name}"] = {
             "get": {
                 "operationId": name.split("/")[0].split(".")[0] + ("_one" if "{" in name else ""),
@@ -85,3 +85,7 @@ def describe(title: str, about: str, calls: Iterable[str], views: dict[str, type
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def first_paragraph(docstring: str) -> str:
+    return " ".join(docstring.split("\n\n")[0].split())

@@ -18,6 +18,22 @@ function load(source) {
   return new Promise((resolve, reject) => Object.assign(script, { onload: resolve, onerror: reject }));
 }
 
+// Swagger UI resolves a call when it is opened, and for these 35 ms it does not know it: Execute, pressed
+// by then, ended in OperationNotFoundError and stayed grey. The description as it came knows every call.
+const executesAtOnce = () => ({
+  statePlugins: {
+    spec: {
+      wrapActions: {
+        executeRequest: (execute, { specSelectors }) => (request) => {
+          const known = specSelectors.specJson();
+          const operation = known.getIn(["paths", request.pathName, request.method]);
+          return execute({ ...request, operation, spec: known.toJS() });
+        },
+      },
+    },
+  },
+});
+
 async function show() {
   document.documentElement.classList.toggle("dark-mode", matchMedia("(prefers-color-scheme: dark)").matches);
   document.getElementById("back").search = location.search;
@@ -38,6 +54,7 @@ async function show() {
     defaultModelsExpandDepth: 0,
     validatorUrl: null, // by default it is another host
     tryItOutEnabled: true,
+    plugins: [executesAtOnce],
   });
 }
 
