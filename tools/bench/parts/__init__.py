@@ -19,4 +19,5 @@ PARTS = (
     "replay",
     "logs",
     "shards",
+    "grading",
 )
