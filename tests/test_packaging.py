@@ -134,7 +134,7 @@ def test_hashes_are_of_the_locked_files():
 def test_the_lock_fits_every_python_there_is():
     """Does every locked version say that it runs on Python 3.11.0, which is older than Debian 12's?"""
     refused = {}
-    for name in locked():
+    for name in locked().keys() - make_lock.REMOVED:
         needs = distribution(name).metadata.get("Requires-Python")
         if needs and not all(
             SpecifierSet(needs).contains(f"3.{minor}.0") for minor in range(11, 15)

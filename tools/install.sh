@@ -68,3 +68,6 @@ install --no-deps --require-hashes -r requirements.hashes
 install_cpu_torch
 install -r requirements.lock
 "$PYTHON" -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# jsonschema imports this where it is installed, to check addresses in Unicode, of which Jupyter has none;
+# it compiles 38 grammars then, for a second, in JupyterLab and in each of nbgrader's commands.
+"$PYTHON" -m pip uninstall --disable-pip-version-check --quiet --yes rfc3987-syntax lark

@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where conda-forge has a smaller build than the package index, and what it is called there.
 FROM_CONDA = {"torch": "pytorch-cpu"}
 
+# What is installed as others ask for it, and removed again: tools/install.sh says why.
+REMOVED = {"rfc3987-syntax": "1.1.0", "lark": "1.3.1"}
+
 LOCK_HEAD = """\
 # Every version, as tested. Written by `make lock`; environment.yml is written with it.
 """
@@ -83,6 +86,9 @@ def installed(wanted: list[Requirement]) -> dict[str, str]:
             if key in seen:
                 continue
             seen.add(key)
+            if key[0] in REMOVED:
+                versions |= REMOVED
+                continue
             package = distribution(requirement.name)
             # "2.13.0+cpu" is a build no other machine finds.
             versions[package.metadata["Name"]] = Version(package.version).public

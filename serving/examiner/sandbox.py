@@ -173,12 +173,14 @@ class Box:
         return ["/bin/sh", "-c", f'{joins}; exec "$@"', "sh", *command]
 
     def remove(self) -> None:
+        """May be called again."""
         for group in self._groups:
             for _ in range(50):  # until the last process is gone
                 with contextlib.suppress(OSError):
                     group.rmdir()
                     break
                 time.sleep(0.02)
+        self._groups = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,14 @@ def test_hashes_are_checked(a_machine):
     checked, rest, kit = (line for line in a_machine.said if line.startswith("pip install"))
     assert "--require-hashes -r requirements.hashes" in checked
     assert rest.endswith("-r requirements.lock") and kit.endswith("--editable .")
+
+
+def test_what_costs_everybody_a_second_is_removed(a_machine):
+    """Does nothing here compile the grammars of Unicode addresses whenever a notebook is read?"""
+    a_machine.has_python("python3")
+    a_machine.make(GPU="1")
+    assert a_machine.said[-1].startswith("pip uninstall") and "rfc3987-syntax" in a_machine.said[-1]
+    assert find_spec("jsonschema") and not find_spec("rfc3987_syntax")
 
 
 @ON_LINUX
