@@ -62,8 +62,11 @@ class Result:
         found = list(self.evidence.get("remarks", ()))
         if not found and self.line.get("remark") and self.line["status"] != "to be graded by hand":
             found.append(self.line["remark"])
-        if self.line["status"] in ("not graded", "not graded yet"):
-            found.append(self.line["status"])
+        status = self.line["status"]
+        if status in ("not graded", "not graded yet") and not any(
+            remark.lower().startswith(status) for remark in found
+        ):
+            found.append(status)
         if self.evidence and not self.evidence.get("sandboxed", True):
             found.append("it was graded without a sandbox")
         return list(dict.fromkeys(found))

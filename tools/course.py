@@ -61,6 +61,10 @@ class Course:
             self.directory.format_path(self.directory.autograded_directory, student, self.lesson)
         )
 
+    def lessons(self) -> list[str]:
+        folder = Path(self.directory.format_path(self.directory.source_directory, ".", "*")).parent
+        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
     def students(self) -> list[str]:
         """Those who have handed something in for this lesson."""
         folders = Path(
@@ -72,9 +76,12 @@ class Course:
         ) else []  # fmt: skip
 
 
-def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
-    """Copies what was graded in the private gradebook into the class's; (points, of how many)."""
+def enter(course: Course, student: str, book: Path) -> tuple[float | None, float, str]:
+    """Copies what was graded in the private gradebook into the class's: the points, of how many, and
+    what is to be said of them. The points are None where the file could not be read."""
     from nbgrader.api import Gradebook
+
+    from tools.grades import remarks
 
     lesson = course.lesson
     with (
@@ -97,7 +104,13 @@ def enter(course: Course, student: str, book: Path) -> tuple[float, float]:
                 ours = common.find_comment(comment.name, notebook.name, lesson, student)
                 ours.auto_comment = comment.auto_comment
         common.db.commit()
-        return float(submission.score), float(submission.max_score)
+        most = float(submission.max_score)
+        grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+        if all(grade.auto_score is None and grade.manual_score is None for grade in grades):
+            reason = " ".join(dict.fromkeys(remarks(submission)))
+            return None, most, reason[:1].lower() + reason[1:]
+        by_hand = ", ".join(grade.name for grade in grades if grade.needs_manual_grade)
+        return float(submission.score), most, f"to be graded by hand: {by_hand}" if by_hand else ""
 
 
 def remark_on(course: Course, student: str) -> str:
@@ -122,18 +135,16 @@ def notes_of(course: Course) -> Path:
 
 def wrong_with(notebook: Path) -> str | None:
     """Why this cannot be graded at all; None if it can."""
-    import nbformat
+    from serving.examiner.submission import read_notebook
 
     if not notebook.is_file():
         return f"there is no {notebook.name}"
-    text = notebook.read_text(errors="replace")
-    if not text.strip():
-        return f"{notebook.name} is empty"
     try:
-        cells = nbformat.reads(text, as_version=4).cells
-    except Exception as error:  # noqa: BLE001 - nbformat raises whatever it meets
-        return f"{notebook.name} is no notebook ({type(error).__name__})"
-    return None if cells else f"{notebook.name} has no cells"
+        with open(notebook, encoding="utf-8") as file:
+            read_notebook(file)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def digest_of(notebook: Path) -> str:

@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import csv
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -42,7 +43,6 @@ from tools.course import (  # noqa: E402
     notes_of,
     remark_on,
     with_overrides,
-    wrong_with,
 )
 from tools.grade_on_ray import GradingOnRay, nodes_of  # noqa: E402
 
@@ -114,8 +114,9 @@ class Grading:
         if not said.get("success"):
             remark = f"took longer than {self.options.timeout} s" if late else why(said.get("log"))
             return Grade(student, None, 0.0, seconds, f"not graded: {remark}", digest)
-        points, most = enter(self.course, student, self.scratch / f"{student}.db")
-        return Grade(student, points, most, seconds, remark_on(self.course, student), digest)
+        points, most, remark = enter(self.course, student, self.scratch / f"{student}.db")
+        remark = "; ".join(filter(None, [remark_on(self.course, student), remark]))
+        return Grade(student, points, most, seconds, remark, digest)
 
 
 def end(process: multiprocessing.Process) -> None:
@@ -164,13 +165,13 @@ def grade_all(course: Course, students: list[str], notes: Notes, options) -> Non
                 while waiting or grading.running:
                     while waiting and len(grading.running) < grading.at_once:
                         student = waiting.pop(0)
-                        if wrong := wrong_with(course.notebook(student)):
-                            digest = digest_of(course.notebook(student))
-                            grade = Grade(student, None, 0.0, 0.0, f"not graded: {wrong}", digest)
-                            notes.add(grade)
-                            bar.update()
-                        else:
+                        notebook = course.notebook(student)
+                        if notebook.is_file():
                             grading.start(student)
+                        else:
+                            wrong = f"not graded: there is no {notebook.name}"
+                            notes.add(Grade(student, None, 0.0, 0.0, wrong))
+                            bar.update()
                     for grade in grading.finished():
                         notes.add(grade)
                         bar.update()
@@ -183,7 +184,7 @@ def verify(course: Course, students: list[str]) -> int:
     """Says of each submission whether what was kept bears the verdicts out; 1 if not of all."""
     from serving.examiner import evidence
 
-    doubtful = 0
+    doubtful, notes = 0, Notes(course, course.lesson)
     for student in students:
         try:
             kept = evidence.read(evidence_file(course, student))
@@ -193,7 +194,10 @@ def verify(course: Course, students: list[str]) -> int:
             )
             says = f"{passed} of {len(kept['verdicts'])} questions passed, as was kept"
         except FileNotFoundError:
-            problems = ["nothing was kept"]
+            grade = notes.grades.get(student)
+            is_grade = grade is None or grade.points is not None
+            problems = ["nothing was kept"] if is_grade else []
+            says = grade.remark if grade else ""
         except ValueError as error:
             problems = [str(error)]
         doubtful += bool(problems)
@@ -232,6 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     from nbgrader.api import Gradebook, MissingEntry
 
+    from serving.examiner.gradebook import learn_assignment
     from serving.examiner.kernel import sandbox_is_wanted
     from serving.examiner.sandbox import NoSandbox
 
@@ -244,14 +249,22 @@ def main(arguments: list[str] | None = None) -> int:
         print(error)
         return 1
     course = Course(options.lesson, options.overrides)
+    log = logging.getLogger("grade")
+    log.addHandler(logging.StreamHandler(sys.stdout))
+    log.setLevel(logging.INFO)
+    learn_assignment(options.lesson, course.directory, course.config, log)
     with Gradebook(course.db_url, course.directory.course_id) as book:
         try:
             book.find_assignment(options.lesson)
         except MissingEntry:
-            print(f"The gradebook does not know {options.lesson}: nbgrader generate_assignment "
-                  f"{options.lesson} --force")  # fmt: skip
+            known = ", ".join(course.lessons())
+            print(f"There is no {options.lesson} in solutions/: there are {known}.")
             return 1
     students = options.students or course.students()
+    if not students:
+        print(f"Nobody has handed in {options.lesson}: it is looked for in "
+              f"{course.notebook('STUDENT')}.")  # fmt: skip
+        return 1
     notes = Notes(course, options.lesson)
     todo = [
         student for student in students

@@ -155,10 +155,10 @@ class GradingOnRay:
         """What nbgrader would have written here if it had graded here."""
         lesson, notes = self.course.lesson, json.loads(files[f"grading/{self.course.lesson}.json"])
         grade = Grade(**{**notes[student], "node": node})
-        if grade.points is not None:
+        if grade.max_points:  # it was not stopped before there was anything to enter
             book = self.scratch / f"{student}.db"
             book.write_bytes(files["gradebook.db"])
-            grade.points, grade.max_points = enter(self.course, student, book)
+            grade.points, grade.max_points, _ = enter(self.course, student, book)
             book.unlink()
             autograded = self.course.autograded(student)
             shutil.rmtree(autograded, ignore_errors=True)

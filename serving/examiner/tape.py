@@ -10,6 +10,7 @@ part, and the `Player` says where.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import signal
 import socket
@@ -254,10 +255,11 @@ class Player(Tape):
 
     @contextlib.contextmanager
     def _no_processes(self) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for name, does in (("process", _Runs()), ("stop", lambda server, seconds=0.0: 0)):
-                stack.enter_context(mock.patch.object(RunningServer, name, does, create=True))
-            stack.enter_context(mock.patch.object(RunningServer, "__init__", _without_a_process))
+        prepare = _without_a_process(RunningServer.__init__)
+        with (
+            mock.patch.object(RunningServer, "__init__", prepare),
+            mock.patch.object(RunningServer, "stop", _stop),
+        ):
             yield
 
 
@@ -297,14 +299,28 @@ def _opened(packed: list) -> tuple[int, bytes]:
 
 
 class _Runs:
-    """Stands for a policy server's process: it never dies."""
+    """Stands for a policy server's process: it runs until it is stopped."""
 
-    def poll(self) -> None:
-        return None
+    ended = False
+
+    def poll(self) -> int | None:
+        return 0 if self.ended else None
 
     def terminate(self) -> None:
-        pass
+        self.ended = True
 
 
-def _without_a_process(server: RunningServer, *sizes, **options) -> None:
-    server.address = ""
+def _stop(server: RunningServer, seconds: float = 0.0) -> int:
+    server.process.terminate()
+    return 0
+
+
+def _without_a_process(prepare: Callable[..., None]) -> Callable[..., None]:
+    """A server as it is prepared, with the command that would start it."""
+
+    @functools.wraps(prepare)
+    def prepared(server: RunningServer, *sizes, **options) -> None:
+        prepare(server, *sizes, **options)
+        server.process = _Runs()
+
+    return prepared
