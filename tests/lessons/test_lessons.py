@@ -12,6 +12,8 @@ import pytest
 from grading import ROOT, Course, grade_in_process, reference_answers
 from mutants import COMPARE, PONG, SERVE_AND_LEARN
 
+from serving.examiner import evidence
+
 pytestmark = pytest.mark.timeout(900)  # real autogrades, also on a busy machine
 
 MUTANTS = {
@@ -57,11 +59,15 @@ def test_lessons_are_what_solutions_generate():
 
 @pytest.mark.parametrize("attempt", range(LONG))
 def test_the_reference_answer_gets_full_marks(a_course, attempt):
-    """Does plain `nbgrader autograde` give a right answer all points, in a minute?"""
+    """Does plain `nbgrader autograde` give a right answer all points, in a minute, and does what is kept
+    of it bear them out?"""
     a_course.submit(f"right{attempt}", reference_answers(a_course.assignment))
     graded = a_course.grade(f"right{attempt}")
     print(f"attempt {attempt}: {graded.total} points in {graded.seconds:.0f} s")
     assert graded.total == FULL_MARKS[a_course.assignment], graded.said
+    folder = a_course.folder / "grading" / "evidence" / a_course.assignment
+    kept = evidence.read(folder / f"right{attempt}{evidence.SUFFIX}")
+    assert not evidence.problems_of(kept)
 
 
 def test_the_stub_gets_nothing(a_course):
