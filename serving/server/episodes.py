@@ -32,8 +32,9 @@ MOST_OPEN_EPISODES = 10_000
 MOST_OPEN_BYTES = 2**30  # of observations
 TRANSCRIPTS_KEPT = 200
 TRANSCRIPT_BYTES = 2**28  # fewer are kept of episodes that are larger together
-ENDED_IDS_REMEMBERED = 20_000
-KEYS_REMEMBERED = 20_000  # of start_episode
+# For messages that come again: ten seconds of the shortest episodes that are served.
+ENDED_IDS_REMEMBERED = 5_000
+KEYS_REMEMBERED = 5_000  # of start_episode
 
 
 class EpisodeBook:
