@@ -116,4 +116,5 @@ def test_a_trick_gains_nothing(path, tmp_path, a_strict_grader, things_of_the_gr
     assert list(handed_in.iterdir()) == [], "it has written outside of the sandbox"
     left = {name for name in os.listdir("/tmp") if name not in before}
     assert not {n for n in left if n in ("pickled-on-the-line", "of-a-submission", "full")}
-    assert "CONNECTED" not in said
+    # In two parts in the tricks: the last cell prints their source.
+    assert "reached-4c1d" not in said, "it has talked to somebody"
