@@ -29,6 +29,13 @@ from serving.running_server import RunningServer
 
 EVALUATE_EVERY = 1.0  # seconds
 EPISODES_COMPARED_FIRST = 3
+# Of 200 examinations of lesson 01's reference 4 had not learned within 20,000 steps, and 3 of them not
+# within 50,000; three servers in a row are 1 in 100,000.
+SERVERS = 3
+
+
+class NotLearned(AssertionError):
+    """The policy has not become good enough."""
 
 
 class Exam:
@@ -69,6 +76,13 @@ class Exam:
         self.server = self._make_server()
         self.client = self.server.client()
         return True
+
+    def renew(self) -> None:
+        """Goes on with a fresh server, as if there had been no other."""
+        end(self.server)
+        self.server = self._make_server()
+        self.client = self.server.client()
+        self.looks.clear()
 
     def function(self, name: str) -> Callable:
         """The student's function; raises if there is none."""
@@ -117,22 +131,29 @@ class Exam:
         died = isinstance(result, Findings) and result and self.revive()
         return attempt() if died else result
 
-    def require_learning(self, target: float, most_steps: int = 50_000, seconds: float = 480.0):
+    def require_learning(self, target: float, most_steps: int = 20_000, seconds: float = 480.0):
         """Raises AssertionError unless the server learns from the student's episodes.
 
         The function plays until a frozen, greedy copy of the policy reaches `target` on the
-        grader's own episodes, or the budget is spent. What was learned from has to be what
-        happened: else a lucky policy would pass for a right function.
+        grader's own episodes, or so many steps are made. What was learned from has to be what
+        happened: else a lucky policy would pass for a right function. A learner may have bad luck
+        however right the function is: a fresh server is tried then, SERVERS in all.
         """
-        self.outliving(lambda: self._require_learning(target, most_steps, seconds))
+        deadline = time.monotonic() + seconds
+        for left in reversed(range(SERVERS)):
+            try:
+                return self.outliving(lambda: self._require_learning(target, most_steps, deadline))
+            except NotLearned:
+                if not left or time.monotonic() >= deadline:
+                    raise
+                self.renew()
 
-    def _require_learning(self, target: float, most_steps: int, seconds: float) -> None:
+    def _require_learning(self, target: float, most_steps: int, deadline: float) -> None:
         # If these are wrong, the server learns from something else than what happened.
         for topic in ("calls", "numbers", "ending"):
             self.require(topic)
         env, best, played = RecordingEnv(self.make_env()), float("-inf"), 0
         known = {transcript.episode_id for transcript in self.client.episodes(last=1000).episodes}
-        deadline = time.monotonic() + seconds
         next_look, looked_at, compared = 0.0, -1, False
         while best < target and time.monotonic() < deadline and played < most_steps:
             before = played
@@ -151,10 +172,11 @@ class Exam:
                     self.looks.append(Look(played, self.judge(policy), policy))
                     best = max(best, self.looks[-1].measured)
         self._compare(env, known)
-        assert best >= target, (
-            f"after {len(env.episodes)} episodes ({played} steps) of your {self.teacher} the policy "
-            f"reaches {self.measure} of {best:.3g}, expected {target:g}"
-        )
+        if best < target:
+            raise NotLearned(
+                f"after {len(env.episodes)} episodes ({played} steps) of your {self.teacher} the "
+                f"policy reaches {self.measure} of {best:.3g}, expected {target:g}"
+            )
 
     def teach(self, env: RecordingEnv) -> None:
         """Lets the student's function play in `env`, for a few seconds at most."""

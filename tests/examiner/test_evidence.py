@@ -11,6 +11,7 @@ from grading import reference_answers
 from other_process import notebook_of
 
 from serving.examiner import candidate, evidence
+from serving.examiner.exam import Exam
 from serving.examiner.serve_and_learn import ServeAndLearn
 from serving.examiner.stand_ins import Notebook
 from serving.examiner.tape import Recorder
@@ -94,6 +95,24 @@ BY_THE_DIGEST_ONLY = "an observation that was told"  # the server's record of it
 def test_what_was_kept_bears_the_verdicts_out(kept):
     """Is there nothing to say against them, without the notebook and without a policy server?"""
     assert evidence.problems_of(kept) == []
+
+
+def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
+    """Is a fresh server tried where one has not learned enough, and does the evidence bear that out?"""
+    learn = Exam._require_learning
+
+    def unlucky_at_first(exam, target, most_steps, deadline):
+        exam.tried = getattr(exam, "tried", 0) + 1
+        learn(exam, target, 300 if exam.tried == 1 else most_steps, deadline)
+
+    monkeypatch.setattr(Exam, "_require_learning", unlucky_at_first)
+    kept = examined(reference_answers(LESSON), ["test_learning"])
+    (verdict,) = kept["verdicts"]
+    assert verdict["sentence"] is None and verdict["curve"][-1][1] >= 195
+    assert sorted(verdict["curve"]) == verdict["curve"], "the curve is of one server"
+    servers = [address for kind, address, *_ in kept["tape"] if kind == "server"]
+    assert len(servers) == 3, "one for its episodes, two to learn"
+    assert evidence.problems_of({**kept, "digest": evidence.digest_of(kept)}) == []
 
 
 def test_a_wrong_answer_is_found_wrong_again():
