@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -123,5 +124,6 @@ class Examination:
         return thing
 
     def close(self) -> None:
-        while self._to_close:
-            self._to_close.pop().close()
+        things, self._to_close = self._to_close, []
+        with ThreadPoolExecutor() as pool:  # each server takes its quarter of a second to stop
+            list(pool.map(lambda thing: thing.close(), things))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ MEANS = (
 )
 
 LESSON = "01-serve-and-learn"
-ALONE = 12.0  # seconds that one submission may take
+ALONE, ALONE_TIMES = 12.0, 5  # seconds that one submission may take; how often it is tried
 AT_LEAST = 1.7  # times as fast as one after another
 RIGHT = 12
 # Of run_one_episode: what the reference says, and what somebody else might.
@@ -100,7 +101,8 @@ class Class:
 
 
 def plan(bench: Bench) -> Iterator[Item]:
-    yield Item("one submission, alone", 15, lambda: bench.figures["grading"].append(alone()))
+    for _ in range(ALONE_TIMES):
+        yield Item("one submission, alone", 12, lambda: bench.figures["grading"].append(alone()))
     yield Item("a class of 24, at once and one after another", 400,
                lambda: bench.figures["grading"].append(a_class()))  # fmt: skip
 
@@ -128,10 +130,13 @@ def a_class() -> dict:
 
 
 def rows(figures: dict[str, list]) -> Iterator[Row]:
+    alone = [of["alone_seconds"] for of in figures["grading"] if "alone_seconds" in of]
+    if alone:
+        yield Row(f"one submission of lesson 01 autograded, alone, median of {len(alone)}",
+                  f"{statistics.median(alone):.1f} s ({min(alone):.1f} to {max(alone):.1f} s)",
+                  f"under {ALONE:g} s", statistics.median(alone) < ALONE)  # fmt: skip
     for of in figures["grading"]:
-        if "alone_seconds" in of:
-            yield Row("one submission of lesson 01 autograded, alone", f"{of['alone_seconds']:.1f} s",
-                      f"under {ALONE:g} s", of["alone_seconds"] < ALONE)  # fmt: skip
+        if "at_once" not in of:
             continue
         fast, slow = of["at_once"], of["one_after_another"]
         same, ratio = fast["points"] == slow["points"], slow["seconds"] / fast["seconds"]
