@@ -29,7 +29,7 @@ from serving.running_server import RunningServer
 
 EVALUATE_EVERY = 1.0  # seconds
 EPISODES_COMPARED_FIRST = 3
-# Of 200 examinations of lesson 01's reference 10 had not learned within 12,000 steps, and 3 of them not
+# Of 200 examinations of lesson 01's reference about 10 had not learned within 12,000 steps, and 3 of them not
 # within 50,000: all four servers are out of luck once in 100,000 times.
 SERVERS = 4
 
