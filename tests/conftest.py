@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from leftovers import MARK, RAY_TEMP, end, free_port, leftovers, marked_processes
+from uvicorn.config import LOGGING_CONFIG
 
 from serving.ray_cluster import OBJECT_STORE, show_token
 from serving.running_server import RunningServer
@@ -26,9 +27,13 @@ SECONDS_TO_VANISH = 30.0  # a learner whose server was killed saves before it go
 
 
 def pytest_configure() -> None:
-    """Started in the background, a shell lets us ignore Ctrl-C, and all that we start with us."""
+    # Started in the background, a shell lets us ignore Ctrl-C, and all that we start with us.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A server in this process would close the handlers that there are, and absl's, which RLlib
+    # brings, closes with itself the file in which pytest keeps what is printed.
+    LOGGING_CONFIG.clear()
+    LOGGING_CONFIG.update(version=1, incremental=True)
 
 
 # -- what is left behind ---------------------------------------------------------------------------
