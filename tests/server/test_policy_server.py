@@ -542,6 +542,8 @@ def test_the_terminal_was_closed(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Where the tests run under nohup, it would not care.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     try:
         client = PolicyClient(server.stdout.readline().split()[-1], quiet=True)
