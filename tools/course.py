@@ -81,7 +81,7 @@ def enter(course: Course, student: str, book: Path) -> tuple[float | None, float
     what is to be said of them. The points are None where the file could not be read."""
     from nbgrader.api import Gradebook
 
-    from tools.grades import remarks
+    from tools.grades import by_hand, has_points, remark_of
 
     lesson = course.lesson
     with (
@@ -105,12 +105,11 @@ def enter(course: Course, student: str, book: Path) -> tuple[float | None, float
                 ours.auto_comment = comment.auto_comment
         common.db.commit()
         most = float(submission.max_score)
-        grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-        if all(grade.auto_score is None and grade.manual_score is None for grade in grades):
-            reason = " ".join(dict.fromkeys(remarks(submission)))
+        if not has_points(submission):
+            reason = remark_of(submission)
             return None, most, reason[:1].lower() + reason[1:]
-        by_hand = ", ".join(grade.name for grade in grades if grade.needs_manual_grade)
-        return float(submission.score), most, f"to be graded by hand: {by_hand}" if by_hand else ""
+        cells = ", ".join(by_hand(submission))
+        return float(submission.score), most, f"to be graded by hand: {cells}" if cells else ""
 
 
 def remark_on(course: Course, student: str) -> str:

@@ -83,18 +83,39 @@ class GradesTable(ExportPlugin):
                 return "not graded yet", ""
             there = f"there is {', '.join(names)}, but no {', '.join(wanted - set(names))}"
             return "nothing handed in", there if names else ""
-        grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
-        by_hand = [grade.name for grade in grades if grade.needs_manual_grade]
-        remark = " ".join(dict.fromkeys(remarks(submission)))
-        if all(grade.auto_score is None and grade.manual_score is None for grade in grades):
+        remark = remark_of(submission)
+        if not has_points(submission):
             return ("not graded" if NOT_GRADED in remark else "not graded yet"), remark
-        if by_hand:
-            return "to be graded by hand", " ".join(filter(None, [remark, *by_hand]))
+        if cells := by_hand(submission):
+            return "to be graded by hand", " ".join(filter(None, [remark, *cells]))
         return "graded", remark
 
 
 def by_name(student: Student) -> tuple[str, ...]:
     return tuple(part or "" for part in (student.last_name, student.first_name, student.id))
+
+
+def has_points(submission: SubmittedAssignment) -> bool:
+    """Whether it was graded at all."""
+    return any(
+        grade.auto_score is not None or grade.manual_score is not None
+        for notebook in submission.notebooks
+        for grade in notebook.grades
+    )
+
+
+def by_hand(submission: SubmittedAssignment) -> list[str]:
+    """The cells that a person has still to grade."""
+    return [
+        grade.name
+        for notebook in submission.notebooks
+        for grade in notebook.grades
+        if grade.needs_manual_grade
+    ]
+
+
+def remark_of(submission: SubmittedAssignment) -> str:
+    return " ".join(dict.fromkeys(remarks(submission)))
 
 
 def remarks(submission: SubmittedAssignment) -> Iterator[str]:

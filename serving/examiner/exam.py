@@ -140,11 +140,20 @@ class Exam:
         however right the function is: a fresh server is tried then, SERVERS in all.
         """
         deadline = time.monotonic() + seconds
-        for left in reversed(range(SERVERS)):
+        self.with_luck(
+            lambda: self.outliving(lambda: self._require_learning(target, most_steps, deadline)),
+            SERVERS, lambda: time.monotonic() < deadline,
+        )  # fmt: skip
+
+    def with_luck(
+        self, attempt: Callable, servers: int, may_go_on: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Makes the attempt once more with a fresh server where one has not learned: `servers` in all."""
+        for left in reversed(range(servers)):
             try:
-                return self.outliving(lambda: self._require_learning(target, most_steps, deadline))
+                return attempt()
             except NotLearned:
-                if not left or time.monotonic() >= deadline:
+                if not left or not may_go_on():
                     raise
                 self.renew()
 

@@ -40,11 +40,9 @@ class ReplayExam(Exam):
         episodes = list(read_log(log))
         for topic in ("steps", "rewards", "endings"):
             self.require_replay(topic, episodes[:3])
-        try:
-            self._require_learning_from(episodes, target, games, seconds)
-        except NotLearned:  # the learner may have had bad luck
-            self.renew()
-            self._require_learning_from(episodes, target, games, seconds)
+        self.with_luck(
+            lambda: self._require_learning_from(episodes, target, games, seconds), servers=2
+        )
 
     def _require_learning_from(
         self, episodes: list[Episode], target: float, games: int, seconds: float
