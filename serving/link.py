@@ -179,6 +179,14 @@ async def receive_async(stream: asyncio.StreamReader) -> Message | None:
         return None
 
 
+def write(stream: asyncio.StreamWriter, data: bytes) -> None:
+    """Sends `data`; raises ConnectionResetError if the other end is known to be gone. (What closed
+    itself under a reset, asyncio takes as a write into nothing, and uvloop for a RuntimeError.)"""
+    if stream.transport.is_closing():
+        raise ConnectionResetError("the other end is gone")
+    stream.write(data)
+
+
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     """The server's end and the learner's. Nobody else can connect, no port is taken, and each
     side sees at once when the other one dies."""

@@ -162,6 +162,7 @@ def policy_servers(nothing_left_behind) -> Iterator[Callable[..., RunningServer]
     finally:
         for server in servers:
             server.stop()
+            print("\n".join(server.lines))  # pytest shows it if the test failed
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from serving.link import (
     frame,
     receive_async,
     socket_pair,
+    write,
 )
 from serving.policy import Policy
 from serving.server.episodes import EpisodeBook
@@ -283,7 +284,7 @@ class LearnerSupervisor:
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
         self.configure.newest_version = max(self.policy.version, self.highest_version)
-        writer.write(frame(self.configure))
+        write(writer, frame(self.configure))
         self._writer, self._sent = None, 0
         tasks = [
             asyncio.create_task(self._listen(reader, writer)),
@@ -339,7 +340,7 @@ class LearnerSupervisor:
             if self._writer is not None:
                 self._send_unsent()
                 if self._stopping:
-                    self._writer.write(frame(Stop()))
+                    write(self._writer, frame(Stop()))
                     await self._writer.drain()
                     return await asyncio.Event().wait()  # it saves, and goes
                 await self._writer.drain()
@@ -377,7 +378,7 @@ class LearnerSupervisor:
     def _send_unsent(self) -> None:
         self._collect()
         for sequence, _, message in self._unsent():
-            self._writer.write(message)
+            write(self._writer, message)
             self._sent = sequence
 
     def _unsent(self) -> list[tuple[int, int, bytes]]:

@@ -383,7 +383,9 @@ def test_garbage_on_the_socket(the_server):
                 line.sendall(data)
                 line.shutdown(socket.SHUT_WR)
                 answer = line.recv(1000)
-            except ConnectionError:
+            except TimeoutError:
+                raise
+            except OSError:  # reset, or closed before we could say that we are done
                 answer = b""
         assert not answer.startswith(b"HTTP/1.1 5"), (data[:50], answer)
         assert request(the_server, "GET", "/status")[0] == 200

@@ -70,6 +70,31 @@ def test_a_task_at_rest_can_be_ended_while_the_server_stops(tmp_path):
     assert asyncio.run(stopped())
 
 
+def test_a_learner_whose_death_is_noticed_late(tmp_path):
+    """If a learner is gone, and what is next for it is written before anybody has seen that it is:
+    does the server go on, with a successor that is told all of it?"""
+    patch = """
+        import asyncio
+        from serving.server import supervisor
+        async def late(self, reader, writer, listen=supervisor.LearnerSupervisor._listen):
+            await listen(self, reader, writer)
+            await asyncio.sleep(1)
+        supervisor.LearnerSupervisor._listen = late
+        supervisor.FEED_INTERVAL = supervisor.REST_INTERVAL = 0.5
+    """
+    with a_server_with(tmp_path, patch) as server:
+        client = server.client()
+        pid = server.wait_until(is_idle, READY, "the learner").learner_pid
+        os.kill(pid, signal.SIGSTOP)
+        play_steps(client, 20)
+        time.sleep(0.8)  # it is sent, and not read: the connection will end in a reset
+        os.kill(pid, signal.SIGKILL)
+        play_steps(client, 20)
+        status = server.wait_until(is_idle, READY, "the next learner")
+        assert (status.learner_restarts, status.env_steps) == (1, 40)
+        assert server.stop() == 0
+
+
 # -- a machine in need -----------------------------------------------------------------------------
 
 
