@@ -368,7 +368,7 @@ class Status(msgspec.Struct):
 
 class Curve(msgspec.Struct):
     """Answer of `GET /curve`: points (env steps, mean return over the latest 20 training episodes)
-    since the server was started, at most 240 of them; the older ones lie farther apart."""
+    since the policy was begun, at most 240 of them; the older ones lie farther apart."""
 
     points: list[tuple[int, float]]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+import msgspec
+
 RETURNS_AVERAGED = 20
 MOST_POINTS = 240
 
@@ -19,13 +21,21 @@ class Point(NamedTuple):
     version: int
 
 
+class KeptHistory(msgspec.Struct):
+    """What the next server of a run goes on from."""
+
+    points: list[Point]
+    returns: list[float]
+    best: float | None
+
+
 class History:
     """Points in order, at most MOST_POINTS; the older ones lie farther apart."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
         self.returns: deque[float] = deque(maxlen=RETURNS_AVERAGED)
-        self.best: float | None = None  # return of all episodes since the server was started
+        self.best: float | None = None  # return of all episodes
 
     @property
     def curve(self) -> list[tuple[int, float]]:
@@ -42,3 +52,15 @@ class History:
         points.append(Point(env_steps, round(episode_return, 3), round(mean, 3), version))
         if len(points) > MOST_POINTS:
             del points[1:-1:2]  # half as dense, as long as before
+
+    def kept(self) -> KeptHistory:
+        return KeptHistory(list(self.points), list(self.returns), self.best)
+
+    def go_on_from(self, kept: KeptHistory, env_steps: int) -> None:
+        """Takes the place of what there is. Points after `env_steps` are of experience that was lost."""
+        self.points = [point for point in kept.points if point.env_steps <= env_steps]
+        returns = kept.returns
+        if len(self.points) < len(kept.points):
+            returns = [point.episode_return for point in self.points]
+        self.returns = deque(returns, maxlen=RETURNS_AVERAGED)
+        self.best = kept.best

@@ -53,8 +53,7 @@ class Ended(msgspec.Struct):
 
 class Seen(msgspec.Struct):
     """A message: `history` has rows (env steps, return, mean of the latest 20, exploration, policy
-    version); `best` is the highest return of a training episode since the server was started;
-    `newest` is the episode to follow."""
+    version); `best` is the highest return of a training episode; `newest` is the episode to follow."""
 
     status: Status
     history: list[tuple[int, float, float, float, int]]

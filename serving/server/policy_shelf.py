@@ -1,7 +1,7 @@
-"""The kept policies beside a checkpoint, so that a restarted server has them still.
+"""The kept policies and the learning curve beside a checkpoint: a restarted server has them still.
 
-`NAME.checkpoints/policies/` holds a file for each version, written once, and `index.json` with the
-names and the version that acts. Each file takes its place atomically; what cannot be read is left
+`NAME.checkpoints/policies/` holds a file for each version, written once, `index.json` with the names
+and the version that acts, and `curve.json` with how returns went along. Each file takes its place atomically; what cannot be read is left
 out, as nobody learns from it.
 """
 
@@ -18,10 +18,12 @@ import msgspec
 
 from serving.checkpoints import folder_of
 from serving.policy import Policy
+from serving.server.history import History, KeptHistory
 from serving.server.policy_history import Entry, PolicyHistory
 
 SAVE_EVERY = 5.0  # seconds: most of what comes in between is left out again by then
 INDEX = "index.json"
+CURVE = "curve.json"
 
 
 class Index(msgspec.Struct):
@@ -30,15 +32,21 @@ class Index(msgspec.Struct):
 
 
 class PolicyShelf:
-    """Where a history is kept.
+    """Where a run's policies and its curve are kept.
 
     starts_anew
         whether there is no checkpoint: policies that are there belong to a run before, and are put
         aside
     """
 
-    def __init__(self, history: PolicyHistory, checkpoint_file: str | Path, starts_anew: bool):
-        self.history = history
+    def __init__(
+        self,
+        history: PolicyHistory,
+        curve: History,
+        checkpoint_file: str | Path,
+        starts_anew: bool,
+    ):
+        self.history, self.curve = history, curve
         self.folder = folder_of(checkpoint_file) / "policies"
         self._on_disk: set[int] = set()
         self._saving = threading.Lock()
@@ -46,9 +54,12 @@ class PolicyShelf:
             self.folder.rename(self.folder.with_name(f"policies-before-{time.time_ns()}"))
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def load(self, is_fit: Callable[[Policy], bool]) -> None:
-        """Reads what is there; policies that are not `is_fit` are left out."""
-        index = self._read_index()
+    def load(self, is_fit: Callable[[Policy], bool], env_steps: int) -> None:
+        """Reads what is there; policies that are not `is_fit` are left out, and of the curve what is
+        newer than the checkpoint, which was written after `env_steps`."""
+        if curve := self._read_json(CURVE, KeptHistory):
+            self.curve.go_on_from(curve, env_steps)
+        index = self._read_json(INDEX, Index) or Index()
         entries = [self._read(path) for path in self.folder.glob("*.msgpack")]
         for entry in entries:
             if entry is not None and is_fit(entry.policy):
@@ -73,6 +84,7 @@ class PolicyShelf:
         acting = self.history.acting
         index = Index(dict(self.history.names), acting and acting.version)
         self._write(INDEX, msgspec.json.encode(index))
+        self._write(CURVE, msgspec.json.encode(self.curve.kept()))
         for version in self._on_disk - entries.keys():
             (self.folder / f"{version:09d}.msgpack").unlink(missing_ok=True)
             self._on_disk.discard(version)
@@ -92,11 +104,12 @@ class PolicyShelf:
         draft.write_bytes(content)
         os.replace(draft, self.folder / name)
 
-    def _read_index(self) -> Index:
+    def _read_json(self, name: str, kind: type):
+        """None if it is not there, or damaged."""
         try:
-            return msgspec.json.decode((self.folder / INDEX).read_bytes(), type=Index)
+            return msgspec.json.decode((self.folder / name).read_bytes(), type=kind)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return Index()
+            return None
 
     def _read(self, path: Path) -> Entry | None:
         try:

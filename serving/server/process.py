@@ -197,7 +197,9 @@ def serve(options: argparse.Namespace, console: Console) -> int:
             learner.counters = counters
         history, shelf = PolicyHistory(), None
         if scratch is None:
-            shelf = shelf_of(options, history, checkpoint_file, policy, starts_anew=not restore)
+            shelf = shelf_of(
+                options, history, book, checkpoint_file, policy, starts_anew=not restore
+            )
             learner.highest_version = history.highest_version
         learner.start()
         server = PolicyServer(book, learner, settings.seed, history, shelf)
@@ -223,9 +225,14 @@ def serve(options: argparse.Namespace, console: Console) -> int:
 
 
 def shelf_of(
-    options, history: PolicyHistory, checkpoint_file: Path, policy: Policy, starts_anew: bool
+    options,
+    history: PolicyHistory,
+    book: EpisodeBook,
+    checkpoint_file: Path,
+    policy: Policy,
+    starts_anew: bool,
 ) -> PolicyShelf:
-    """The shelf beside a checkpoint, from which the history is filled. Raises StartError if it
+    """The shelf beside a checkpoint, from which the histories are filled. Raises StartError if it
     cannot be used."""
 
     def is_fit(kept: Policy) -> bool:
@@ -233,8 +240,8 @@ def shelf_of(
         return kept.kind == policy.kind and sizes == (options.observation_size, options.action_size)
 
     try:
-        shelf = PolicyShelf(history, checkpoint_file, starts_anew)
-        shelf.load(is_fit)
+        shelf = PolicyShelf(history, book.history, checkpoint_file, starts_anew)
+        shelf.load(is_fit, book.env_steps)
     except OSError as error:
         raise StartError(f"the policies of {checkpoint_file}: {error.strerror}") from None
     return shelf

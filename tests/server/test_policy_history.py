@@ -7,6 +7,7 @@ import pytest
 
 from serving.policy import Policy, untrained
 from serving.protocol import EpisodeConflict, PolicyNotKept
+from serving.server.history import History
 from serving.server.policy_history import MOST_NAMES, PolicyHistory
 from serving.server.policy_shelf import PolicyShelf
 
@@ -106,10 +107,12 @@ def test_a_shelf_is_read_as_it_was_written(tmp_path):
     history = a_run(100, most=16)
     history.name(99, "best")
     history.serve(0)
-    shelf = PolicyShelf(history, tmp_path / "policy", starts_anew=True)
+    shelf = PolicyShelf(history, History(), tmp_path / "policy", starts_anew=True)
     shelf.save()
     again = PolicyHistory(most=16)
-    PolicyShelf(again, tmp_path / "policy", starts_anew=False).load(lambda policy: True)
+    PolicyShelf(again, History(), tmp_path / "policy", starts_anew=False).load(
+        lambda policy: True, 0
+    )
     assert again.described(99) == history.described(99)
     assert all(same(again.get(v), history.get(v)) for v in history.entries)
     for version in range(100, 300):
@@ -119,30 +122,60 @@ def test_a_shelf_is_read_as_it_was_written(tmp_path):
     assert files == set(history.entries)
 
 
+def test_a_curve_goes_on_where_it_was(tmp_path):
+    """Has the next server the curve still, but for what no checkpoint holds; and is a damaged one
+    none?"""
+    curve = History()
+    for episode in range(600):
+        curve.add(10 * (episode + 1), float(episode), 3)
+    shelf = PolicyShelf(a_run(5), curve, tmp_path / "policy", starts_anew=True)
+    shelf.save()
+
+    def read(env_steps: int) -> History:
+        again = History()
+        other = PolicyShelf(PolicyHistory(), again, tmp_path / "policy", starts_anew=False)
+        other.load(lambda policy: True, env_steps)
+        return again
+
+    whole = read(6_000)
+    assert whole.points == curve.points and whole.returns == curve.returns
+    whole.add(6_010, 600.0, 4)
+    assert whole.points[-1].mean == np.mean(range(581, 601)) and whole.best == 600.0
+    part = read(5_000)
+    assert part.points == [point for point in curve.points if point.env_steps <= 5_000]
+    assert part.returns[-1] == part.points[-1].episode_return
+    (shelf.folder / "curve.json").write_text('{"points": [[1, "two"]]}')
+    assert not read(6_000).points
+
+
 def test_what_is_damaged_or_does_not_fit_is_left_out(tmp_path):
     """Does a torn file, or a policy of other sizes, cost itself only?"""
     history = a_run(5)
     history.name(3, "best")
     history.serve(2)
-    shelf = PolicyShelf(history, tmp_path / "policy", starts_anew=True)
+    shelf = PolicyShelf(history, History(), tmp_path / "policy", starts_anew=True)
     shelf.save()
     (shelf.folder / "000000001.msgpack").write_bytes(b"\x93")
     (shelf.folder / "000000003.msgpack").write_bytes(b"")
     again = PolicyHistory()
-    other = PolicyShelf(again, tmp_path / "policy", starts_anew=False)
-    other.load(lambda policy: policy.version != 2)
+    other = PolicyShelf(again, History(), tmp_path / "policy", starts_anew=False)
+    other.load(lambda policy: policy.version != 2, 0)
     assert sorted(again.entries) == [0, 4]
     assert again.names == {} and again.acting is None
     (shelf.folder / "index.json").write_text("{")
-    PolicyShelf(PolicyHistory(), tmp_path / "policy", starts_anew=False).load(lambda policy: True)
+    PolicyShelf(PolicyHistory(), History(), tmp_path / "policy", starts_anew=False).load(
+        lambda policy: True, 0
+    )
 
 
 def test_another_runs_policies_are_put_aside(tmp_path):
     """Does a run that starts anew begin without them, and are they still there?"""
-    shelf = PolicyShelf(a_run(5), tmp_path / "policy", starts_anew=True)
+    shelf = PolicyShelf(a_run(5), History(), tmp_path / "policy", starts_anew=True)
     shelf.save()
     fresh = PolicyHistory()
-    PolicyShelf(fresh, tmp_path / "policy", starts_anew=True).load(lambda policy: True)
+    PolicyShelf(fresh, History(), tmp_path / "policy", starts_anew=True).load(
+        lambda policy: True, 0
+    )
     assert not fresh.entries
     (aside,) = shelf.folder.parent.glob("policies-before-*")
     assert len(list(aside.glob("*.msgpack"))) == 5

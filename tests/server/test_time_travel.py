@@ -160,11 +160,13 @@ def test_one_run_there_and_back(tmp_path):
         client.keep_policy(kept.newest, "best")
         client.serve_policy(0)
         assert evaluated(client) == first  # the same seeds, the same greedy policy
+        returns = client.status().returns
     with RunningServer(4, 2, folder=tmp_path, learner=False) as server:
         client = server.client()
         said = "policy v0 acts, and none that is newer (--serve-version=newest undoes it)"
         server.wait_until(lambda status: said in server.lines, 10, "the line about the rollback")
         assert client.policies().acting == 0
+        assert client.status().returns == returns
         assert evaluated(client) == first
         best = {one.version: one.names for one in client.policies().policies}[kept.newest]
         assert best == ["best"]
