@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from serving import evaluation
 from serving.examiner.lessons import examination_of
 from serving.examiner.process import PATIENCE
+from serving.examiner.sandbox import why_not
 
 ROOT = Path(__file__).resolve().parents[1]
+# On a machine with nothing but Python and make the other tests are to be had.
+NEEDS_SANDBOX = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
 
 
 @dataclass

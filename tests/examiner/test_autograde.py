@@ -7,10 +7,10 @@ import os
 
 import nbformat
 import pytest
-from grading import ROOT, Course, reference_answers
+from grading import NEEDS_SANDBOX, ROOT, Course, reference_answers
 
 from serving.examiner import kernel
-from serving.examiner.sandbox import NoSandbox, why_not
+from serving.examiner.sandbox import NoSandbox
 
 FULL_MARKS = {
     "01-serve-and-learn": 22,
@@ -29,7 +29,7 @@ ENDINGS = [
 ]
 only_in_the_long_form = pytest.mark.skipif(LONG == 1, reason="AUTOGRADES=30, the long form")
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
+pytestmark = NEEDS_SANDBOX
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

@@ -99,10 +99,13 @@ def test_what_was_kept_bears_the_verdicts_out(kept):
 
 def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
     """Is a fresh server tried where one has not learned enough, and does the evidence bear that out?"""
-    learn = Exam._require_learning
+    learn, exams = Exam._require_learning, []
 
     def unlucky_at_first(exam, target, most_steps, deadline):
-        exam.tried = getattr(exam, "tried", 0) + 1
+        if exam not in exams:  # the examination's own, and the one that is held again
+            exams.append(exam)
+            exam.tried = 0
+        exam.tried += 1
         learn(exam, target, 300 if exam.tried == 1 else most_steps, deadline)
 
     monkeypatch.setattr(Exam, "_require_learning", unlucky_at_first)
@@ -111,7 +114,8 @@ def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
     assert verdict["sentence"] is None and verdict["curve"][-1][1] >= 195
     assert sorted(verdict["curve"]) == verdict["curve"], "the curve is of one server"
     servers = [address for kind, address, *_ in kept["tape"] if kind == "server"]
-    assert len(servers) == 3, "one for its episodes, two to learn"
+    assert len(servers) == 1 + exams[0].tried, "one for its episodes, others to learn"
+    assert exams[0].tried >= 2  # the second one may have bad luck of its own
     assert evidence.problems_of({**kept, "digest": evidence.digest_of(kept)}) == []
 
 

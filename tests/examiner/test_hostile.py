@@ -11,12 +11,11 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from grading import ROOT
+from grading import NEEDS_SANDBOX, ROOT
 from nbformat.v4 import new_code_cell, new_notebook
 from nbgrader.utils import determine_grade
 
 from serving.examiner import kernel
-from serving.examiner.sandbox import why_not
 
 TRICKS = sorted((ROOT / "tests" / "hostile").glob("*.py"))
 WITH_CART_POLE = {
@@ -45,7 +44,7 @@ def solved(returns):
 SECRET = "canary-7f3a"
 EVERY = 1 if os.environ.get("LONG_TEST") else 3
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
+pytestmark = NEEDS_SANDBOX
 
 
 def graded_cell(grade_id: str) -> nbformat.NotebookNode:

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 import pytest
-from grading import ROOT
+from grading import NEEDS_SANDBOX, ROOT
 from nbconvert.exporters import NotebookExporter
 from nbgrader.converters import Autograde
 from nbgrader.preprocessors import Execute
@@ -46,6 +46,7 @@ def test_autograde_uses_the_grading_kernel_and_validate_does_not(nbgraders_confi
     assert execute.timeout_func is None
 
 
+@NEEDS_SANDBOX
 def test_the_grading_kernel_is_told():
     """Does a kernel it starts know, and the process that started it not?"""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from grading import Course, grade_in_process, reference_answers
+from grading import NEEDS_SANDBOX, Course, grade_in_process, reference_answers
 from own_environments import (
     DEGENERATE,
     LEARNING,
@@ -228,6 +228,7 @@ def a_course(tmp_path_factory):
     return Course(tmp_path_factory.mktemp("course"), LESSON)
 
 
+@NEEDS_SANDBOX
 @pytest.mark.timeout(1500)  # it learns with RLlib four times, and once through a server
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"ferry"}))  # which test_lessons.py plays
 def test_autograding_gives_other_inventions_full_marks(a_course, name):

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 import pytest
-from grading import ROOT, Course, grade_in_process, reference_answers
+from grading import NEEDS_SANDBOX, ROOT, Course, grade_in_process, reference_answers
 from mutants import COMPARE, PONG, SERVE_AND_LEARN
 
 from serving.examiner import evidence
@@ -57,6 +57,7 @@ def test_lessons_are_what_solutions_generate():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@NEEDS_SANDBOX
 @pytest.mark.parametrize("attempt", range(LONG))
 def test_the_reference_answer_gets_full_marks(a_course, attempt):
     """Does plain `nbgrader autograde` give a right answer all points, in a minute, and does what is kept
@@ -70,6 +71,7 @@ def test_the_reference_answer_gets_full_marks(a_course, attempt):
     assert not evidence.problems_of(kept)
 
 
+@NEEDS_SANDBOX
 def test_the_stub_gets_nothing(a_course):
     """Does an untouched lesson get 0 points, and does its feedback hide the tests?"""
     a_course.submit("stub", {})
@@ -87,6 +89,7 @@ def test_the_stub_gets_nothing(a_course):
 
 
 # Minutes of waiting; in the short form tests/hostile/endless_loop.py is stopped.
+@NEEDS_SANDBOX
 @pytest.mark.skipif(LONG == 1, reason="AUTOGRADES=30, the long form")
 @pytest.mark.parametrize("a_course", ["01-serve-and-learn"], indirect=True)
 def test_a_hanging_answer_is_stopped(a_course):

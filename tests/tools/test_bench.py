@@ -116,7 +116,7 @@ def test_peers_that_are_there_are_planned(tmp_path):
     planned = Bench(options(tmp_path), "mark")
     names = " ".join(item.name for item in plan(planned))
     assert "Ray 2.9.3" in names and "SB3" in names and "echo" in names
-    assert not planned.skipped
+    assert not [said for said in planned.skipped if "chromium" not in said]  # a browser is no peer
 
 
 def test_a_lessons_check_cells_are_timed(tmp_path):

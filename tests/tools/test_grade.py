@@ -8,18 +8,17 @@ import subprocess
 import sys
 
 import pytest
-from grading import ROOT, Course, reference_answers
+from grading import NEEDS_SANDBOX, ROOT, Course, reference_answers
 from nbgrader.api import Gradebook
 
 from serving.examiner import evidence
-from serving.examiner.sandbox import why_not
 from tools.course import wrong_with
 
 LESSON = "03-learn-from-logs"
 WEIGHT = {"importance_weight": reference_answers(LESSON)["importance_weight"]}  # 3 of its points
 EXITS = "import os\n\n\ndef replay(episodes):\n    os._exit(0)"
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}")
+pytestmark = NEEDS_SANDBOX
 
 
 @pytest.fixture(scope="module")

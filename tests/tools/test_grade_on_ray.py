@@ -15,10 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from grading import ROOT, Course, reference_answers
+from grading import NEEDS_SANDBOX, ROOT, Course, reference_answers
 from leftovers import MARK, end, free_port, marked_processes
 
-from serving.examiner.sandbox import why_not
 from serving.ray_cluster import OBJECT_STORE
 from tools.course import digest_of
 from tools.grade_on_ray import kit_of
@@ -40,7 +39,7 @@ def why_no_hosts() -> str | None:
 
 
 pytestmark = [
-    pytest.mark.skipif(why_not() is not None, reason=f"no sandbox: {why_not()}"),
+    NEEDS_SANDBOX,
     pytest.mark.timeout(900),
 ]
 

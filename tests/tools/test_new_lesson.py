@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from clones import copy_kit
+from grading import NEEDS_SANDBOX
 
 NAME = "06-discounted-returns"
 SOLVE_AND_GRADE = f"""
@@ -55,6 +56,7 @@ def test_its_wrong_answers_lose_and_its_right_one_wins(a_kit_with_a_new_lesson):
     assert "100%" in said and "skipped" not in said
 
 
+@NEEDS_SANDBOX
 @pytest.mark.timeout(600)
 def test_it_is_graded_by_plain_nbgrader(a_kit_with_a_new_lesson, tmp_path):
     """Does `nbgrader autograde` give the right answer all points, and the stub none?"""
