@@ -85,6 +85,7 @@ c.GenerateFeedback.preprocessors = [
     "tools.feedback.HideTests",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
-c.HTMLExporter.preprocessors = ["tools.feedback.WrapLines"]  # the formgrader's pages, too
+# Of the formgrader's pages, too.
+c.HTMLExporter.preprocessors = ["tools.feedback.WrapLines", "tools.feedback.DrawFormulas"]
 
 c.ExportApp.plugin_class = "tools.grades.GradesTable"

@@ -1,6 +1,9 @@
 """Feedback for students: the sentence that helps, whole, and nothing of a hidden test."""
 
+import base64
+import functools
 import html
+import io
 import re
 
 from nbconvert.exporters import HTMLExporter
@@ -18,6 +21,13 @@ WRAPPED = """
     white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; }
 .rendered_html img { max-width: 100%; height: auto; }
 """
+
+# In the text of a cell; what is code stays as it is.
+FORMULA = re.compile(
+    r"```.*?```|`[^`]*`|\$\$(?P<apart>.+?)\$\$|(?<![\\\w$])\$(?P<inline>[^\s$]|[^\s$][^$\n]*[^\s$])\$(?![\w$])",
+    re.S,
+)
+FORMULA_SIZE = 11  # points
 
 
 class HideTests(ClearHiddenTests):
@@ -56,6 +66,46 @@ class WrapLines(Preprocessor):
     def preprocess(self, nb, resources):
         nb.cells.insert(0, new_markdown_cell(f"<style>{WRAPPED}</style>"))
         return nb, resources
+
+
+class DrawFormulas(Preprocessor):
+    """Formulas as pictures: nbconvert leaves them to a script from the network, and a page that is read
+    without it shows their source. So does one with a formula that cannot be drawn."""
+
+    def preprocess_cell(self, cell, resources, cell_index):
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(_drawn, cell.source)
+        return cell, resources
+
+
+def _drawn(found: re.Match) -> str:
+    tex = found["apart"] or found["inline"]
+    picture = formula(tex.strip()) if tex else None
+    if picture is None:
+        return found[0]
+    return (
+        f'<div style="text-align: center; margin: 1em 0">{picture}</div>'
+        if found["apart"]
+        else picture
+    )
+
+
+@functools.cache
+def formula(tex: str) -> str | None:
+    """An <img> that stands on the line; None if this is no formula."""
+    from matplotlib import mathtext
+    from matplotlib.font_manager import FontProperties
+
+    font, svg = FontProperties(size=FORMULA_SIZE, math_fontfamily="cm"), io.BytesIO()
+    try:
+        depth = mathtext.math_to_image(f"${tex}$", svg, prop=font, dpi=72, format="svg")
+    except ValueError:
+        return None
+    content = base64.b64encode(svg.getvalue()).decode()
+    return (
+        f'<img alt="{html.escape(tex)}" style="display: inline; vertical-align: {-depth:g}pt" '
+        f'src="data:image/svg+xml;base64,{content}">'
+    )
 
 
 def what_for(cell) -> str:
