@@ -66,6 +66,8 @@ def lock(checkpoint_file: str | Path, patience: float = 10.0) -> int:
 
     Waits up to `patience` seconds: the learner of a server that was killed may still be saving.
     """
+    if Path(checkpoint_file).is_dir():
+        raise CheckpointError(f"--checkpoint-file={checkpoint_file} is a folder: expected a file")
     folder = folder_of(checkpoint_file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,8 +78,6 @@ def lock(checkpoint_file: str | Path, patience: float = 10.0) -> int:
         raise CheckpointError(
             f"--checkpoint-file={checkpoint_file}: cannot write there: {error.strerror}"
         ) from None
-    if Path(checkpoint_file).is_dir():
-        raise CheckpointError(f"--checkpoint-file={checkpoint_file} is a folder: expected a file")
     deadline = time.monotonic() + patience
     while True:
         try:

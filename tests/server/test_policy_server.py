@@ -162,6 +162,7 @@ def test_a_port_in_use():
     (["--hidden=99999,99999"], "hidden"),
     (["--seed=-1"], "seed is -1"),
     (["--checkpoint-file=/proc/nobody/policy", "--port=0"], "cannot write there"),
+    (["--checkpoint-file=/", "--port=0"], "expected a file"),
     ([f"--checkpoint-file={tempfile.gettempdir()}", "--port=0"], "expected a file"),
 ])  # fmt: skip
 def test_impossible_options(arguments, expected):
