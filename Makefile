@@ -39,7 +39,7 @@ demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 # Each file as a whole in one of two processes: they mostly wait for learners to start. In the files'
 # order: by their numbers of tests, as xdist has it, the slow ones come last, and one process waits.
 test: $(INSTALLED) ## run the tests
-	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest -rs --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (half a night)
 	@AUTOGRADES=30 RESTARTS=20 JOURNEYS=all SEQUENCES=5000 LONG_SUPERVISION=1 CASES=20000 \
