@@ -66,7 +66,7 @@ def lock(checkpoint_file: str | Path, patience: float = 10.0) -> int:
 
     Waits up to `patience` seconds: the learner of a server that was killed may still be saving.
     """
-    if Path(checkpoint_file).is_dir():
+    if os.path.isdir(checkpoint_file):  # Path.is_dir would raise for some names
         raise CheckpointError(f"--checkpoint-file={checkpoint_file} is a folder: expected a file")
     folder = folder_of(checkpoint_file)
     try:

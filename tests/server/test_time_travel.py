@@ -148,8 +148,8 @@ def test_one_run_there_and_back(tmp_path):
     with RunningServer(4, 2, folder=tmp_path, seed=1) as server:
         client = server.client()
         server.wait_until(lambda status: status.state == "idle", 120, "the learner")
-        while (client.status().mean_return or 0.0) < 100.0:
-            play_episode(client, env)
+        while len(client.status().returns) < 20 or client.status().mean_return < 100.0:
+            play_episode(client, env)  # one episode of 100 steps may be luck
         kept = client.policies()
         curve = [one.mean_return for one in kept.policies if one.mean_return is not None]
         assert kept.policies[0].version == 0 and len(kept.policies) > 10
