@@ -1,8 +1,8 @@
 """The kept policies and the learning curve beside a checkpoint: a restarted server has them still.
 
 `NAME.checkpoints/policies/` holds a file for each version, written once, `index.json` with the names
-and the version that acts, and `curve.json` with how returns went along. Each file takes its place atomically; what cannot be read is left
-out, as nobody learns from it.
+and the version that acts, and `curve.json` with how returns went along. Each file takes its place
+atomically; what cannot be read is left out, as nobody learns from it.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class PolicyShelf:
         self.history, self.curve = history, curve
         self.folder = folder_of(checkpoint_file) / "policies"
         self._on_disk: set[int] = set()
+        self._written: dict[
+            str, bytes
+        ] = {}  # of the two that change: while nobody plays, neither does
         self._saving = threading.Lock()
         if starts_anew and self.folder.exists():
             self.folder.rename(self.folder.with_name(f"policies-before-{time.time_ns()}"))
@@ -83,8 +86,11 @@ class PolicyShelf:
             self._on_disk.add(version)
         acting = self.history.acting
         index = Index(dict(self.history.names), acting and acting.version)
-        self._write(INDEX, msgspec.json.encode(index))
-        self._write(CURVE, msgspec.json.encode(self.curve.kept()))
+        for name, content in ((INDEX, index), (CURVE, self.curve.kept())):
+            encoded = msgspec.json.encode(content)
+            if encoded != self._written.get(name):
+                self._write(name, encoded)
+                self._written[name] = encoded
         for version in self._on_disk - entries.keys():
             (self.folder / f"{version:09d}.msgpack").unlink(missing_ok=True)
             self._on_disk.discard(version)

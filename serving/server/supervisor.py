@@ -284,14 +284,12 @@ class LearnerSupervisor:
     async def _talk(self) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._socket, limit=2**24)
         self.configure.newest_version = max(self.policy.version, self.highest_version)
-        write(writer, frame(self.configure))
         self._writer, self._sent = None, 0
-        tasks = [
-            asyncio.create_task(self._listen(reader, writer)),
-            asyncio.create_task(self._feed()),
-            asyncio.create_task(self._watch()),
-        ]
+        tasks = []
         try:
+            write(writer, frame(self.configure))
+            for part in (self._listen(reader, writer), self._feed(), self._watch()):
+                tasks.append(asyncio.create_task(part))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
