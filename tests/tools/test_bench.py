@@ -9,6 +9,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+from browsers import NEEDS_CHROMIUM
+
 from serving import ROOT
 from serving.logs import check_log
 from tools.bench.__main__ import plan, rows_of
@@ -105,6 +107,7 @@ def test_peers_that_are_not_there_are_left_out(tmp_path):
     assert "no http_echo.py" in said
 
 
+@NEEDS_CHROMIUM  # which is what else could be left out
 def test_peers_that_are_there_are_planned(tmp_path):
     """Is a peer with an environment and a driver measured?"""
     drivers = {"ray29": "ray29_cartpole.py", "sb3": "sb3_cartpole.py", "echo": "http_echo.py"}
@@ -116,7 +119,7 @@ def test_peers_that_are_there_are_planned(tmp_path):
     planned = Bench(options(tmp_path), "mark")
     names = " ".join(item.name for item in plan(planned))
     assert "Ray 2.9.3" in names and "SB3" in names and "echo" in names
-    assert not [said for said in planned.skipped if "chromium" not in said]  # a browser is no peer
+    assert not planned.skipped
 
 
 def test_a_lessons_check_cells_are_timed(tmp_path):

@@ -24,7 +24,7 @@ def test_demo_learns():
     assert done.stderr == "" and "\x1b" not in done.stdout
     assert re.search(r"Learned in [\d.]+ s", done.stdout)
     # A policy that has learned still falls now and then: 181, with one start of 20 that it fails at.
-    assert float(re.search(r"greedy evaluation +([\d.]+) mean", done.stdout)[1]) >= 100
+    assert float(re.search(r"greedy evaluation +([\d.]+) mean", done.stdout)[1]) >= 150
 
 
 def test_demo_stops_at_ctrl_c():
