@@ -153,7 +153,7 @@ def test_a_person_plays_for_twenty_seconds_by_keyboard(a_page, a_policy_server):
     keep_playing(a_page, 20)
     intervals = a_page.evaluate("window.measured")
     frames.dispose()
-    assert np.median(intervals) < 20  # ms; 60 Hz is 16.7
+    assert np.median(intervals) < 40  # ms: by far not the game's 20 steps a second, also when busy
     a_page.wait_for_timeout(1500)
     seen = figures(a_page)
     print(f"frames {1000 / np.mean(intervals):.0f}/s, decisions {seen}")
@@ -313,8 +313,8 @@ def test_two_players_teach_the_policy_by_example(a_page, a_policy_server):
     a_page.wait_for_timeout(800)
     a_page.keyboard.down("ArrowDown")
     a_page.keyboard.down("q")
-    a_page.wait_for_timeout(300)
-    assert a_page.evaluate(PADDLE, "right") > 220 and a_page.evaluate(PADDLE, "left") < 180
+    both = lambda: a_page.evaluate(PADDLE, "right") > 220 and a_page.evaluate(PADDLE, "left") < 180  # noqa: E731
+    until(both, what="the paddles to follow")
     a_page.wait_for_timeout(1500)
     a_page.keyboard.up("ArrowDown")
     a_page.keyboard.up("q")
@@ -339,10 +339,12 @@ def test_late_answers_hold_the_last_action_and_are_counted(a_page):
 
     a_page.route("**/get_action", slowly)
     start(a_page, training=False)
-    a_page.wait_for_timeout(4000)
+    # While the line is still slow: what is asked on a quick one would be counted, too.
+    for _ in range(100):
+        a_page.wait_for_timeout(100)
+        if (seen := figures(a_page)).get("decisions", 0) > 5:
+            break
     a_page.unroute_all(behavior="ignoreErrors")
-    a_page.wait_for_timeout(1100)
-    seen = figures(a_page)
     assert seen["late"] > seen["decisions"] > 5
     assert most == 1
     expect(a_page.locator(LOST)).to_have_count(0)
@@ -491,8 +493,8 @@ def test_it_fits_a_phone_and_follows_a_finger(open_page, a_web_server):
     for share in (0.85, 0.2):
         point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + share * box["height"]}
         touches.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
-        page.wait_for_timeout(2500)
-        assert page.evaluate(PADDLE, "left") == pytest.approx(share * 400, abs=15)
+        there = lambda y=share * 400: abs(page.evaluate(PADDLE, "left") - y) < 15  # noqa: E731
+        until(there, what="the paddle under the finger")
         touches.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         if page.get_attribute("body", "data-phase") == "over":
             page.tap("#overlay-button")
