@@ -19,6 +19,7 @@ import pytest
 from leftovers import MARK, RAY_TEMP, end, free_port, leftovers, marked_processes
 from uvicorn.config import LOGGING_CONFIG
 
+from serving.learner_start import FORK_SERVER, a_fork_server
 from serving.ray_cluster import OBJECT_STORE, show_token
 from serving.running_server import RunningServer
 
@@ -140,6 +141,20 @@ class _StartedRay:
 
 
 # -- policy servers --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_learners(nothing_left_behind) -> Iterator[None]:
+    """Learners of these tests' policy servers are forked from a process that has imported RLlib, as
+    those are that grade a class: two seconds of a processor less each."""
+    with a_fork_server():
+        yield
+
+
+@pytest.fixture
+def learners_of_their_own(monkeypatch) -> None:
+    """Each learner is a Python of its own, as a student's is: for tests of how it starts and ends."""
+    monkeypatch.delenv(FORK_SERVER, raising=False)
 
 
 @pytest.fixture

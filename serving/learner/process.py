@@ -18,6 +18,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from serving import checkpoints, link
 from serving.link import Configure, Fatal, NewPolicy, NotSaved, Progress, Ready, Report, Saved, Stop
@@ -70,11 +71,8 @@ class Server:
                 return
 
 
-def build(server: Server, configure: Configure):
-    """The algorithm, restored and connected to the server."""
-    settings = settings_for(configure.run, **configure.options)
-    server.tell(Progress("importing RLlib"))
-    os.nice(NICENESS)
+def import_rllib() -> None:
+    """What takes most of a start. Collects no garbage from here on: `build` lets it go on."""
     gc.disable()  # half a million objects come now, and stay: none is to be looked through again
     from serving.learner import light_start  # noqa: F401 - before torch and Ray
 
@@ -82,6 +80,15 @@ def build(server: Server, configure: Configure):
     import torch
 
     torch.set_num_threads(1)  # the matrices are small: threads would only wait for each other
+    from serving.learner import algorithms, events  # noqa: F401
+
+
+def build(server: Server, configure: Configure):
+    """The algorithm, restored and connected to the server."""
+    settings = settings_for(configure.run, **configure.options)
+    server.tell(Progress("importing RLlib"))
+    os.nice(NICENESS)
+    import_rllib()
     from serving.learner.algorithms import config_for
 
     server.tell(Progress(f"building {configure.run}"))
@@ -229,12 +236,12 @@ def _progress(algorithm) -> tuple:
     return counters.consumed, counters.updates, counters.env_steps
 
 
-def main() -> int:
+def main(descriptor: int) -> int:
     # Ctrl-C reaches the whole process group: the server decides what it means, and says so.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     warnings.simplefilter("ignore")
-    server = Server(socket.socket(fileno=int(sys.argv[1])))
+    server = Server(socket.socket(fileno=descriptor))
     threading.Thread(target=server.listen, daemon=True, name="listen").start()
     configure = server.inbox.get()
     if not isinstance(configure, Configure):
@@ -250,9 +257,14 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
-    code = main()
+def run(descriptor: int) -> NoReturn:
+    """The whole life of this process, with the policy server at `descriptor`'s other end."""
+    code = main(descriptor)
     sys.stdout.flush()
     sys.stderr.flush()
     # RLlib leaves threads behind that would keep a dying interpreter for seconds.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))

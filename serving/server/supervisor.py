@@ -13,14 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from serving import checkpoints
+from serving.learner_start import start_learner
 from serving.link import (
     Configure,
     Counters,
@@ -91,7 +90,7 @@ class LearnerSupervisor:
         self._sent = 0
         self._last_heard = time.monotonic()
         self._writer: asyncio.StreamWriter | None = None
-        self._process: subprocess.Popen | None = None
+        self._process = None  # a `subprocess.Popen`, or what is like it
         self._socket = None
         self._is_well = False  # the present process
         self._is_hung = False
@@ -183,15 +182,7 @@ class LearnerSupervisor:
         ours, theirs = socket_pair()
         try:
             with open(self.log_file, "ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "serving.learner.process", str(theirs.fileno())],
-                    pass_fds=[theirs.fileno(), *self._inherit],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=Path(__file__).parents[2],
-                    env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"},
-                )
+                self._process = start_learner(theirs, log, self._inherit)
         except BaseException:
             ours.close()
             raise

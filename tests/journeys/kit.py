@@ -33,8 +33,8 @@ def clone(into: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """As a user with this home has it: nothing of Jupyter's, Ray's or make's comes along."""
-    drop = ("JUPYTER_", "RAY_", "PYTHONPATH", "MAKE", "MFLAGS", "POLICY_SERVER")
+    """As a user with this home has it: nothing of Jupyter's, Ray's, make's or the tests' comes along."""
+    drop = ("JUPYTER_", "RAY_", "PYTHONPATH", "MAKE", "MFLAGS", "POLICY_SERVER", "LEARNER_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(drop)}
     return kept | {"HOME": str(home), "TERM": "xterm"}
 

@@ -86,7 +86,7 @@ def the_recipe(a_fresh_clone) -> list[tuple[str, str]]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "JUPYTER_"))
+        if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "JUPYTER_", "LEARNER_"))
     }
     environment["PATH"] = os.pathsep.join(
         folder for folder in os.environ["PATH"].split(os.pathsep) if "venv" not in folder

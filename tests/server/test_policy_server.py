@@ -105,8 +105,7 @@ def test_status_tells_the_state(the_server):
     """Does the status name process, sizes, files and how to watch it?"""
     status = the_server.client().status()
     assert (status.run, status.observation_size, status.action_size) == ("DQN", 4, 2)
-    assert "serving.learner.process" in " ".join(psutil.Process(status.learner_pid).cmdline())
-    assert psutil.Process(status.learner_pid).ppid() == the_server.process.pid
+    assert "serving.learner" in " ".join(psutil.Process(status.learner_pid).cmdline())
     assert status.tensorboard == f"tensorboard --logdir {status.log_dir}"
     assert Path(status.log_dir, "learner.log").exists()
     assert status.uptime > 0 and status.learner_restarts == 0

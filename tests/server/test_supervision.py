@@ -25,6 +25,7 @@ from serving.server.episodes import EpisodeBook
 from serving.server.supervisor import LearnerSupervisor
 
 READY = 120.0
+pytestmark = pytest.mark.usefixtures("learners_of_their_own")
 LONG = bool(os.environ.get("LONG_SUPERVISION"))  # `make long-test`: two minutes of silence
 
 
@@ -141,7 +142,7 @@ def test_starting_is_tried_again_with_patience(tmp_path, monkeypatch, error):
     """Are attempts further and further apart, and is each one's reason there to be read?"""
     learner, pauses, attempts = a_supervisor(tmp_path), [], []
 
-    def popen(*arguments, **options):
+    def start(*arguments):
         attempts.append(learner.why)
         raise error
 
@@ -150,7 +151,7 @@ def test_starting_is_tried_again_with_patience(tmp_path, monkeypatch, error):
         if len(pauses) == 6:
             learner._stopping = True
 
-    monkeypatch.setattr(supervisor.subprocess, "Popen", popen)
+    monkeypatch.setattr(supervisor, "start_learner", start)
     monkeypatch.setattr(learner, "_pause", pause)
     descriptors = psutil.Process().num_fds()
     asyncio.run(asyncio.wait_for(learner.run(), 20))
