@@ -10,19 +10,21 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 NEEDS_CHROMIUM = pytest.mark.skipif(
     not CHROMIUM.exists() and not os.environ.get("CI"),
     reason="Chromium is not installed: apt-get install chromium",
 )
+MOST_PATIENCE = 30_000  # ms; on a busy machine a page takes its time
 TOUCH = {"device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     # As root, which it is in CI's container, Chromium has no sandbox of its own.
+    expect.set_options(timeout=MOST_PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -44,7 +46,7 @@ def pages(
 
     def open_(address: str, **options) -> Page:
         context = browser.new_context(**{**usual, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(MOST_PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from kit import RunningLab
-from lab_page import SCREEN, JupyterLab
-from playwright.sync_api import sync_playwright
+from lab_page import PATIENCE, SCREEN, JupyterLab
+from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items) -> None:
 def open_lab(tmp_path_factory) -> Iterator[Callable[..., JupyterLab]]:
     """Starts `make lab` with further options, and a browser in front of it; ends all of them."""
     labs, pages, playwright = [], [], sync_playwright().start()
+    expect.set_options(timeout=PATIENCE)
 
     def open_(*arguments, **options) -> JupyterLab:
         running = RunningLab(tmp_path_factory.mktemp("journey"), *arguments, **options)

@@ -29,6 +29,8 @@ from serving.evaluation import frozen_policy
 from serving.running_server import SCRIPT, RunningServer
 from serving.settings import settings_for
 
+pytestmark = pytest.mark.usefixtures("learners_of_their_own")
+
 READY = 120.0  # seconds a learner may take to start on a busy machine
 STOPPED = 120.0  # seconds a server may take to stop there, if its learner has to start first
 RATIO, SLACK = 1.0, 64
@@ -92,12 +94,14 @@ def test_it_answers_at_once(policy_servers):
 def test_what_it_prints(the_server):
     """Does it say where it listens, then a readable line, and nothing like an accident?"""
     play_steps(the_server.client(), 5)
-    time.sleep(1.5)
+    pattern = r"\s*\d+ s  steps +[\d,]+  episodes +[\d,]+  mean return .*exploration .*policy v\d+"
+    deadline = time.monotonic() + 30
+    while not any(re.match(pattern, line) for line in list(the_server.lines)):
+        assert time.monotonic() < deadline, list(the_server.lines)
+        time.sleep(0.1)
     lines = list(the_server.lines)
     assert lines[0] == f"policy server listens at {the_server.address}"
     assert "stop it with Ctrl-C" in lines
-    pattern = r"\s*\d+ s  steps +[\d,]+  episodes +[\d,]+  mean return .*exploration .*policy v\d+"
-    assert any(re.match(pattern, line) for line in lines)
     assert not [line for line in lines if re.search("warn|error|traceback", line, re.IGNORECASE)]
 
 
