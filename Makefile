@@ -36,8 +36,8 @@ lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solution
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)
 
-# Each file as a whole in one of two processes. In the files'
-# order: by their numbers of tests, as xdist has it, the slow ones come last, and one process waits.
+# Each file as a whole in one of two processes, in the files' order: by their numbers of tests, as xdist
+# has it, the slow ones come last, and one process waits.
 test: $(INSTALLED) ## run the tests
 	@$(PYTHON) -m pytest -rs --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
