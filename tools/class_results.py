@@ -18,6 +18,9 @@ from tools.course import Course, evidence_file, wrong_with
 from tools.grades import GradesTable, by_name
 
 
+UNTOUCHED = "replace this line with your own code"  # what a stub raises: see nbgrader_config.py
+
+
 @dataclass
 class Result:
     """Where one student stands.
@@ -82,13 +85,21 @@ class Topic:
     right: list[str] = field(default_factory=list)  # students
     wrong: list[str] = field(default_factory=list)
 
+    def not_begun(self, results: dict[str, Result]) -> list[str]:
+        """Those who have left the lesson's own line where their code should be."""
+        return [
+            student for student in self.wrong
+            if UNTOUCHED in results[student].sentences.get(self.grade_id, "")
+        ]  # fmt: skip
+
     def commonest(self, results: dict[str, Result]) -> tuple[str, str, int]:
-        """The sentence that was said most often, whatever its numbers; one student it was said to; and
-        how often. ("", "", 0) if nothing was said."""
+        """The sentence that was said most often to those who have begun, whatever its numbers; one
+        student it was said to; and how often. ("", "", 0) if nothing was said."""
+        not_begun = self.not_begun(results)
         said = {
             student: results[student].sentences[self.grade_id]
             for student in self.wrong
-            if self.grade_id in results[student].sentences
+            if self.grade_id in results[student].sentences and student not in not_begun
         }
         if not said:
             return "", "", 0

@@ -131,10 +131,12 @@ def share_wrong(topic: Topic) -> float:
 
 
 def topic_section(topic: Topic, results: dict[str, Result]) -> str:
-    of = len(topic.wrong) + len(topic.right)
+    of, untouched = len(topic.wrong) + len(topic.right), len(topic.not_begun(results))
+    points = "1 point" if topic.points == 1 else f"{topic.points:g} points"
+    begun = f", {untouched} of whom have not begun" if untouched else ""
     head = (
         f"<h3>{esc(topic.meaning or topic.grade_id)}</h3><p><code>{esc(topic.grade_id)}</code>, "
-        f"{topic.points:g} points: not by {len(topic.wrong)} of {of}</p>{bar(share_wrong(topic), True)}"
+        f"{points}: not by {len(topic.wrong)} of {of}{begun}</p>{bar(share_wrong(topic), True)}"
     )
     sentence, student, times = topic.commonest(results)
     if not sentence:
@@ -142,7 +144,7 @@ def topic_section(topic: Topic, results: dict[str, Result]) -> str:
     cell = results[student].answers.get(topic.grade_id, "")
     shown = f'<pre tabindex="0">{esc(cell)}</pre>' if cell else ""  # scrolls by keyboard, too
     return (
-        f"{head}<p>Said most ({times} of {len(topic.wrong)}): {esc(sentence)}</p>"
+        f"{head}<p>Said most ({times} of {len(topic.wrong) - untouched}): {esc(sentence)}</p>"
         f"<details><summary>a typical cell, {esc(student)}'s</summary>{shown}</details>"
     )
 

@@ -10,9 +10,9 @@ import pytest
 
 from serving.examiner.examination import packed, unpacked
 from serving.policy import Policy, untrained
-from tools.class_results import Result, Topic
+from tools.class_results import UNTOUCHED, Result, Topic
 from tools.leaderboard import FIRST, SECOND, leaderboard, pseudonyms
-from tools.report import class_page, page
+from tools.report import class_page, page, topic_section
 
 BALANCES = Policy(  # the angle, and how fast it changes, say where to push
     1, "action_values", "relu",
@@ -74,6 +74,20 @@ def test_the_commonest_sentence_is_the_one_with_other_numbers():
     results = {student: result(student, None, sentence) for student, sentence in said.items()}
     topic = Topic("test_learning", "", 5, wrong=list(said))
     assert topic.commonest(results) == ("step 3: expected 0.5", "a", 2)
+
+
+def test_who_has_not_begun_is_no_mistake_of_the_class():
+    """Are untouched exercises counted apart, and is the commonest sentence one of those who tried?"""
+    stub = f"solved raised NotImplementedError: {UNTOUCHED}, in line 3"
+    said = {"a": stub, "b": "expected 0.5", "c": stub}
+    results = {student: result(student, None, sentence) for student, sentence in said.items()}
+    topic = Topic("test_learning", "", 1, ["d"], list(said))
+    assert topic.commonest(results) == ("expected 0.5", "b", 1)
+    section = topic_section(topic, results)
+    assert "1 point: not by 3 of 4, 2 of whom have not begun<" in section and "(1 of 1)" in section
+    nobody = Topic("test_learning", "", 2, ["d"], ["a"])
+    assert nobody.commonest(results) == ("", "", 0)
+    assert "2 points: not by 1 of 2, 1 of whom have not begun<" in topic_section(nobody, results)
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", 'a "quoted" & name'])
