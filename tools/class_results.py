@@ -17,7 +17,6 @@ from serving.examiner import evidence
 from tools.course import Course, evidence_file, wrong_with
 from tools.grades import GradesTable, by_name
 
-
 UNTOUCHED = "replace this line with your own code"  # what a stub raises: see nbgrader_config.py
 
 
