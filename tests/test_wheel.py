@@ -106,6 +106,12 @@ def an_empty_environment(request, tmp_path_factory) -> Environment:
     return Environment(found()[request.param], tmp_path_factory.mktemp("venv") / "venv")
 
 
+@pytest.fixture(params=PYTHONS)
+def a_new_environment(request, tmp_path_factory) -> Environment:
+    """In which no other test has installed anything."""
+    return Environment(found()[request.param], tmp_path_factory.mktemp("venv") / "venv")
+
+
 def listens(process: subprocess.Popen) -> str:
     """The address that a server prints."""
     for line in process.stdout:
@@ -184,15 +190,13 @@ def test_an_extra_builds_on_what_exists(extra):
 # -- where nothing else is installed ----------------------------------------------------------------
 
 
-def test_a_player_needs_two_packages(wheel, an_empty_environment, a_policy_server):
+def test_a_player_needs_two_packages(wheel, a_new_environment, a_policy_server):
     """Does a client in an empty environment play an episode, with two small packages beside it?"""
-    before = an_empty_environment.installed()
-    an_empty_environment.install(str(wheel))
-    added = an_empty_environment.installed() - before
+    before = a_new_environment.installed()
+    a_new_environment.install(str(wheel))
+    added = a_new_environment.installed() - before
     assert added == {PROJECT["name"], "msgspec", "numpy"}
-    played = an_empty_environment.run(
-        an_empty_environment.python, "-c", PLAY, a_policy_server.address
-    )
+    played = a_new_environment.run(a_new_environment.python, "-c", PLAY, a_policy_server.address)
     assert played == "5 5.0 terminated\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clones import commit
 from lab_page import Notebook
-from playwright.sync_api import expect
+from playwright.sync_api import FrameLocator, expect
 from walk import Lesson
 
 pytestmark = pytest.mark.timeout(900)
@@ -22,6 +22,18 @@ def a_lab(open_lab):
     return lab
 
 
+def my_lessons(a_lab) -> FrameLocator:
+    """The page, in its tab: where there is none yet, by its tile."""
+    if a_lab.page.locator("#jp-main-dock-panel .lm-TabBar-tab", has_text="My lessons").count():
+        a_lab.tab("My lessons")
+    else:
+        tile = a_lab.page.locator(".jp-LauncherCard[title='My lessons']:visible")
+        if not tile.count():
+            a_lab.menu("File", "New Launcher")
+        tile.click()
+    return a_lab.page.frame_locator("iframe.jp-ServerProxy, .jp-ServerProxy iframe")
+
+
 def test_from_the_launcher_to_a_first_answer_without_a_terminal(a_lab):
     """Is the page the first of the kit's tiles, in a tab beside the lessons; does it start the
     lesson's server, open the lesson there, and is the server found, and stopped again?"""
@@ -32,8 +44,7 @@ def test_from_the_launcher_to_a_first_answer_without_a_terminal(a_lab):
     ours = [title for title in tiles if title.split(" [")[0] in
             ("My lessons", "Policy server", "Pong", "TensorBoard")]  # fmt: skip
     assert ours[0] == "My lessons" and len(ours) == 4
-    a_lab.page.locator(".jp-LauncherCard[title='My lessons']:visible").click()
-    page = a_lab.page.frame_locator("iframe.jp-ServerProxy, .jp-ServerProxy iframe")
+    page = my_lessons(a_lab)
     start = page.get_by_role("button", name=f"Start its server: {FIRST.name}")
     expect(start).to_be_enabled(timeout=PATIENCE)
     start.focus()
@@ -60,13 +71,12 @@ def test_from_the_launcher_to_a_first_answer_without_a_terminal(a_lab):
 
 
 def test_a_lesson_that_is_open_begins_anew_where_it_is(a_lab):
-    """Is what was typed and not saved kept all the same, and does the tab show the fresh lesson?
-    (After the first answer.)"""
-    a_lab.tab(f"{FIRST.name}.ipynb")
+    """Is what was typed and not saved kept all the same, and does the tab show the fresh lesson?"""
+    page = my_lessons(a_lab)
+    page.locator(f"[data-lesson='{FIRST.name}']").get_by_role("link", name=FIRST.title).click()
     notebook = Notebook(a_lab)
     notebook.replace(FIRST.find("connect("), "mine = 'not saved'")
     a_lab.tab("My lessons")
-    page = a_lab.page.frame_locator("iframe.jp-ServerProxy, .jp-ServerProxy iframe")
     page.get_by_role("button", name=f"A fresh lesson: 1 · {FIRST.title}").click()
     expect(page.locator("#done, #problem").filter(visible=True)).to_contain_text(
         "is as it came; what you had is kept as", timeout=PATIENCE
