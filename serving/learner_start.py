@@ -135,8 +135,9 @@ def a_fork_server() -> Iterator[None]:
             os.environ.pop(FORK_SERVER) if before is None else os.environ.update(
                 {FORK_SERVER: before}
             )
-            process.stdin.close()
+            process.kill()  # at once, also while it imports; its children do not need it any more
             process.wait()
+            process.stdin.close()
 
 
 def wait_for_fork_server(seconds: float) -> bool:
