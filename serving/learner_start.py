@@ -34,6 +34,7 @@ OURS = f"{ROOT}{os.pathsep}{sys.prefix}{os.pathsep}"  # how the variable begins
 # One thread: the matrices are small, threads would only wait for each other.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
 SECONDS_TO_FORK = 5.0
+MOST_OF_A_PATH = 70  # bytes: with the socket's name it must not be over 107 (unix(7))
 MOST_BYTES = 200_000  # of a message, which holds an environment
 
 
@@ -113,11 +114,12 @@ def fork_server() -> str:
 @contextlib.contextmanager
 def a_fork_server() -> Iterator[None]:
     """While the block runs, learners that this process's descendants start are forked. Does nothing
-    where there is a fork server already, or where the system cannot (Linux can)."""
-    if sys.platform != "linux" or fork_server():
+    where there is a fork server already, or where the system cannot."""
+    if fork_server() or not can_fork():
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="learners-") as folder:
+    short = "/tmp" if len(tempfile.gettempdir()) > MOST_OF_A_PATH else None
+    with tempfile.TemporaryDirectory(prefix="learners-", dir=short) as folder:
         path = f"{folder}/fork-server"
         process = subprocess.Popen(
             [sys.executable, "-m", "serving.learner.fork_server", path],
@@ -138,6 +140,21 @@ def a_fork_server() -> Iterator[None]:
             process.kill()  # at once, also while it imports; its children do not need it any more
             process.wait()
             process.stdin.close()
+
+
+def can_fork() -> bool:
+    """Whether this system has descriptors of processes: Linux from 5.3 on, if its container lets us."""
+    try:
+        own = os.pidfd_open(os.getpid())
+    except (AttributeError, OSError):
+        return False
+    try:
+        signal.pidfd_send_signal(own, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(own)
+    return True
 
 
 def wait_for_fork_server(seconds: float) -> bool:

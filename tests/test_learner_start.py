@@ -19,6 +19,7 @@ from serving.learner_start import (
     FORK_SERVER,
     OURS,
     a_fork_server,
+    can_fork,
     fork_server,
     wait_for_fork_server,
 )
@@ -26,7 +27,7 @@ from serving.running_server import RunningServer
 
 READY = 120.0
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks learners")
+pytestmark = pytest.mark.skipif(not can_fork(), reason="this system forks no learners")
 
 
 def is_idle(status) -> bool:
