@@ -23,13 +23,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from serving import ROOT
+
 FORK_SERVER = "LEARNER_FORK_SERVER"
-ROOT = Path(__file__).resolve().parents[1]
 OURS = f"{ROOT}{os.pathsep}{sys.prefix}{os.pathsep}"  # how the variable begins
 # One thread: the matrices are small, threads would only wait for each other.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
@@ -43,14 +43,9 @@ def start_learner(
 ) -> subprocess.Popen | ForkedProcess:
     """Starts a learner that talks over `link`, writes what it prints to `log`, and holds the file
     descriptors `inherit` open. Raises OSError where the machine has no room for it."""
-    if path := fork_server():
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as server:
-            try:
-                server.connect(path)
-            except OSError:  # it is not ready yet, or gone
-                pass
-            else:
-                return ForkedProcess(server.dup(), [link.fileno(), log.fileno(), *inherit])
+    environment = {**os.environ, **ENVIRONMENT}
+    if connection := _connected():
+        return ForkedProcess(connection, environment, [link.fileno(), log.fileno(), *inherit])
     return subprocess.Popen(
         [sys.executable, "-m", "serving.learner.process", str(link.fileno())],
         pass_fds=[link.fileno(), *inherit],
@@ -58,8 +53,21 @@ def start_learner(
         stdout=log,
         stderr=log,
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT},
+        env=environment,
     )
+
+
+def _connected() -> socket.socket | None:
+    """To this kit's fork server, if there is one that is ready."""
+    if not (path := fork_server()):
+        return None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        return None
+    return connection
 
 
 class ForkedProcess:
@@ -69,9 +77,9 @@ class ForkedProcess:
     how it ended, the fork server says over `connection`.
     """
 
-    def __init__(self, connection: socket.socket, descriptors: list[int]):
+    def __init__(self, connection: socket.socket, environment: dict, descriptors: list[int]):
         connection.settimeout(SECONDS_TO_FORK)
-        request = msgspec.msgpack.encode(dict(os.environ))
+        request = msgspec.msgpack.encode(environment)
         self._connection = connection
         try:
             socket.send_fds(connection, [request], descriptors)

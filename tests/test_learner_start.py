@@ -14,7 +14,7 @@ import psutil
 import pytest
 from players import play_steps
 
-from serving import learner_start
+from serving import ROOT, learner_start
 from serving.learner_start import (
     FORK_SERVER,
     OURS,
@@ -193,7 +193,7 @@ def test_a_fork_server_ends_with_its_owner(tmp_path):
     )
     environment = {name: value for name, value in os.environ.items() if name != FORK_SERVER}
     owner = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=learner_start.ROOT,
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT,
         env=environment,
     )  # fmt: skip
     path = owner.stdout.readline().strip()

@@ -49,9 +49,8 @@ class PolicyShelf:
         self.history, self.curve = history, curve
         self.folder = folder_of(checkpoint_file) / "policies"
         self._on_disk: set[int] = set()
-        self._written: dict[
-            str, bytes
-        ] = {}  # of the two that change: while nobody plays, neither does
+        # Of the two files that change: while nobody plays, neither does.
+        self._written: dict[str, bytes] = {}
         self._saving = threading.Lock()
         if starts_anew and self.folder.exists():
             self.folder.rename(self.folder.with_name(f"policies-before-{time.time_ns()}"))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from serving import ROOT
 from serving.examiner.examination import packed, unpacked
 from serving.policy import Policy, untrained
 from tools.class_results import UNTOUCHED, Result, Topic
@@ -78,6 +79,7 @@ def test_the_commonest_sentence_is_the_one_with_other_numbers():
 
 def test_who_has_not_begun_is_no_mistake_of_the_class():
     """Are untouched exercises counted apart, and is the commonest sentence one of those who tried?"""
+    assert UNTOUCHED in (ROOT / "nbgrader_config.py").read_text()  # which writes it into stubs
     stub = f"solved raised NotImplementedError: {UNTOUCHED}, in line 3"
     said = {"a": stub, "b": "expected 0.5", "c": stub}
     results = {student: result(student, None, sentence) for student, sentence in said.items()}
