@@ -146,6 +146,22 @@ def test_an_episode_is_followed_while_it_is_played(open_page):
             expect(page.locator("#watched")).to_contain_text("ended: terminated")
 
 
+def test_an_episode_that_was_interrupted_is_left_for_the_next_one(open_page):
+    """Whose kernel is interrupted leaves an episode open, and plays another one: is that one followed?"""
+    with RunningServer(4, 2, learner=False) as server:
+        page = open_page(server.address)
+        client = server.client()
+        for name in ("interrupted", "next"):
+            client.start_episode(name)
+            for step in range(4):
+                client.get_action(name, [step / 10, 0, 0, 0])
+                client.log_returns(name, 1.0)
+            page.wait_for_selector(f"#player[data-episode='{name}'][data-step='3']")
+        page.wait_for_selector("#player[data-playing=true]")  # and it waits for what comes next
+        client.get_action("next", [0.4, 0, 0, 0])
+        page.wait_for_selector("#player[data-step='4']")
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE, ON_ITS_SIDE], ids=["desktop", "phone", "side"])
 def test_pong_is_its_court(open_page, size):
     """Is an episode of Pong drawn as its court, the paddle where the transcript has it?"""

@@ -9,6 +9,7 @@ import { Watch } from "./watch.js";
 
 const HELD = 4000; // ms that the list of episodes stands still after somebody pointed at it
 const RATE_OVER = 3; // seconds
+const SPARING = 900; // ms at least between two pictures of it all, where they take time from learning
 
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -18,6 +19,7 @@ const game = new Game({ root: $("game"), stage: $("game-stage"), begin: $("begin
 const travel = new TimeTravel({ root: $("travel"), lanes: $("lanes"), again: $("travel-again"), said: $("travel-said") });
 
 let seen = null;
+let shown = -Infinity; // when
 let counted = []; // [uptime, steps] of the latest seconds
 let heldUntil = 0;
 
@@ -31,9 +33,12 @@ listen(show, lost);
 
 function show(message) {
   seen = message;
+  if (document.hidden) return; // nobody looks; the next message has everything again
+  watch.hear(message);
+  if (watch.sparing && performance.now() - shown < SPARING) return;
+  shown = performance.now();
   document.body.classList.remove("lost");
   $("problem").hidden = true;
-  if (document.hidden) return; // nobody looks; the next message has everything again
   const { status } = message;
   const { state, why } = status;
   $("state").dataset.state = state;
@@ -45,7 +50,6 @@ function show(message) {
   showLatest(message.ended);
   showPlaying(message.playing, status.open_episodes);
   showRefused(message.refused);
-  watch.hear(message);
   $("game").hidden = $("travel").hidden = status.observation_size !== 4 || status.action_size !== 2;
   game.compare(message.best, status.mean_return);
 }
@@ -55,6 +59,7 @@ function lost(error) {
   $("state").dataset.state = "problem";
   $("state").textContent = "not reached";
   counted = [];
+  shown = -Infinity;
   travel.forget();
   if (error.status === 401) {
     return tell("This policy server needs its token: open the address that its terminal shows.");

@@ -4,8 +4,11 @@ import { CartPoleDrawing, NumbersDrawing, PongDrawing } from "./look/drawings.js
 import { Player } from "./look/player.js";
 import { get } from "./link.js";
 
-const LOOK_EVERY = 250; // ms, at an open episode that is followed
+const LOOK_EVERY = 250; // ms, at an open episode that goes on, ...
+const LOOK_AGAIN = 1000; // ... and at one that does not, at the moment
 const LAG = 1000; // ms that one may be behind an open episode that is played as slowly as it is drawn
+const SILENT = 2000; // ms after which an open episode that is followed is left for a newer one
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // what draws where there is no graphics card
 const MOST_NUMBERS = 1_000_000; // of observations, in a page
 
 export class Watch {
@@ -16,6 +19,8 @@ export class Watch {
   #busy = false;
   #chosen = null; // while something else was being fetched
   #kind = "";
+  #grew = 0; // when the episode that is shown went on
+  #looked = 0; // when the server was asked whether it did
 
   constructor({ root, follow, choice, told }) {
     Object.assign(this, { root, follow, choice, told });
@@ -42,6 +47,7 @@ export class Watch {
       }
     }
     this.#newest = newest;
+    this.sparing = this.#player.sparing = status.updates_per_second > 0 && processorDraws();
     if (this.#following && newest && !this.#player.episode) this.#goOn();
   }
 
@@ -109,6 +115,7 @@ export class Watch {
     this.root.dataset.drawn = this.#kind;
     this.root.dataset.episode = episode.episode_id;
     this.#player.show(episode, drawing, step);
+    this.#grew = performance.now();
     this.#tell(episode);
   }
 
@@ -126,6 +133,13 @@ export class Watch {
       if (!this.#busy && this.#following && episode && !player.playing && player.step >= player.length) this.#goOn();
       return;
     }
+    const silent = performance.now() - this.#grew;
+    if (this.#following && silent > SILENT && player.step >= player.length && this.#newest !== this.watched) {
+      this.#goOn(); // whoever played it was interrupted, and plays another one
+      return;
+    }
+    if (silent > SILENT && performance.now() - this.#looked < LOOK_AGAIN) return;
+    this.#looked = performance.now();
     this.#busy = true;
     try {
       // The latest step's reward may not have been there yet.
@@ -148,6 +162,7 @@ export class Watch {
     }
     if (grown.actions.length === episode.actions.length && grown.ending === null) return;
     const player = this.#player;
+    this.#grew = performance.now();
     player.extend(grown);
     if (grown.ending !== episode.ending) this.#tell(grown);
     // An episode that is played at the drawing's own pace is watched live.
@@ -162,6 +177,20 @@ export class Watch {
   #ended() {
     if (this.#following && this.#player.episode.ending !== null) this.#goOn();
   }
+}
+
+let byProcessor = null;
+
+/** Whether this browser draws without a graphics card: with the processor, on which a policy learns if
+    both are on one machine. */
+function processorDraws() {
+  if (byProcessor === null) {
+    const context = document.createElement("canvas").getContext("webgl", { failIfMajorPerformanceCaveat: true });
+    const names = context?.getExtension("WEBGL_debug_renderer_info");
+    byProcessor = !context || SOFTWARE.test(names && context.getParameter(names.UNMASKED_RENDERER_WEBGL));
+    context?.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+  return byProcessor;
 }
 
 const address = (id) => `episodes/${encodeURIComponent(id)}`;

@@ -5,6 +5,7 @@ import { columns, element, hue, short } from "./drawings.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 10];
 const FRAME = 25; // ms at least between two frames, ...
+const SPARING = 100; // ... where each of them takes time from a policy that learns, ...
 const TELL = 200; // ... and between two texts while it plays: more often nobody can read
 const WIDTH = 600; // of the strip, in its own units
 const ACTIONS_HIGH = 22; // of the strip's height ...
@@ -38,6 +39,7 @@ export class Player {
     this.atEnd = atEnd;
     this.onSeek = seek;
     this.speed = 1;
+    this.sparing = false; // whether fewer frames will do
     root.classList.add("player");
     const button = (label, says, act) => {
       const sign = element("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, element("path", { d: SIGNS[label] }));
@@ -101,9 +103,11 @@ export class Player {
 
   /** The same episode went on: `episode` holds all of it. */
   extend(episode) {
+    const waited = this.#step >= this.length;
     this.#episode = episode;
     this.#layOut();
     this.#draw(this.#step);
+    if (this.playing && waited) this.play();
   }
 
   play() {
@@ -165,10 +169,13 @@ export class Player {
     this.toggle.title = says;
   }
 
-  /** A browser that is asked for each frame makes sixty a second, also of those that change nothing. */
+  /** Asks for a frame once there is another step to draw. A browser that is asked for each frame makes
+      sixty a second, also of those that change nothing. */
   #next() {
     this.#stop();
-    this.#timer = setTimeout(() => (this.#frame = requestAnimationFrame((now) => this.#go(now))), FRAME);
+    const due = ((1 - this.#due) * this.pace) / this.speed;
+    const wait = Math.max(this.sparing ? SPARING : FRAME, due);
+    this.#timer = setTimeout(() => (this.#frame = requestAnimationFrame((now) => this.#go(now))), wait);
   }
 
   #stop() {
@@ -189,9 +196,10 @@ export class Player {
         this.#due = 0;
         if (this.#episode.ending) this.pause();
         this.atEnd();
+        return; // an open one may go on: see `extend`
       }
     }
-    if (this.playing) this.#next();
+    this.#next();
   }
 
   #draw(step) {
