@@ -74,7 +74,7 @@ class Grading:
 
     def __init__(self, course: Course, options: argparse.Namespace, scratch: Path):
         self.course, self.options, self.scratch = course, options, scratch
-        self.at_once = options.num_workers or os.cpu_count()
+        self.at_once = options.num_workers or usual_workers()
         self.running: dict[str, tuple[multiprocessing.Process, float]] = {}
         self._fork = multiprocessing.get_context("fork")  # nbgrader has been imported here
 
@@ -118,6 +118,12 @@ class Grading:
         points, most, remark = enter(self.course, student, self.scratch / f"{student}.db")
         remark = "; ".join(filter(None, [remark_on(self.course, student), remark]))
         return Grade(student, points, most, seconds, remark, digest)
+
+
+def usual_workers() -> int:
+    """Three for two processors: what grades one submission are processes that wait for each other now
+    and then. (On two, a class of 24 took 82 s with two at once, 61 to 64 s with three, 72 s with four.)"""
+    return max(1, 3 * (os.cpu_count() or 1) // 2)
 
 
 def end(process: multiprocessing.Process) -> None:
@@ -219,7 +225,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("lesson", help="such as 01-serve-and-learn")
     parser.add_argument("students", nargs="*", help="only these; all that have handed in otherwise")
     parser.add_argument(
-        "--num-workers", type=int, help="so many at once; as many as there are processors otherwise"
+        "--num-workers", type=int, help="so many at once; three for two processors otherwise"
     )
     parser.add_argument(
         "--ray-address",

@@ -18,6 +18,13 @@ from serving.exercises.serve_and_learn import (
     examine_run_one_episode,
 )
 
+# A mean return, of 200 at most; chance reaches about 20. What lies between this and 195 is the learner's
+# luck and no merit of the answer's, and took longer than all before it: in the mean of 32 runs 160 were
+# there after 1,700 steps and 195 after 3,900, and one in thirty was not there after 12,000.
+LEARNED = 160.0
+# First weights that balance the pole for 140 steps are not rare: before this nothing has been learned.
+FEWEST_STEPS = 1_000
+
 
 class EpisodesExam(Exam):
     """Episodes of all kinds, against a server that has no learner: none is looked at."""
@@ -92,4 +99,6 @@ class ServeAndLearn(Examination):
         # If these are wrong, the server learns from something else than what happened.
         for topic in ("calls", "numbers", "ending"):
             self.exam.examined("run_one_episode", topic)
-        self.closing(Exam(self.notebook, *CARTPOLE)).require_learning(target=195)
+        self.closing(Exam(self.notebook, *CARTPOLE)).require_learning(
+            LEARNED, fewest_steps=FEWEST_STEPS
+        )

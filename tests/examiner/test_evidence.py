@@ -12,7 +12,7 @@ from other_process import notebook_of
 
 from serving.examiner import candidate, evidence
 from serving.examiner.exam import Exam
-from serving.examiner.serve_and_learn import ServeAndLearn
+from serving.examiner.serve_and_learn import FEWEST_STEPS, LEARNED, ServeAndLearn
 from serving.examiner.stand_ins import Notebook
 from serving.examiner.tape import Recorder
 
@@ -101,22 +101,32 @@ def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
     """Is a fresh server tried where one has not learned enough, and does the evidence bear that out?"""
     learn, exams = Exam._require_learning, []
 
-    def unlucky_at_first(exam, target, most_steps, deadline):
+    def unlucky_at_first(exam, target, steps, deadline):
         if exam not in exams:  # the examination's own, and the one that is held again
             exams.append(exam)
             exam.tried = 0
         exam.tried += 1
-        learn(exam, target, 300 if exam.tried == 1 else most_steps, deadline)
+        learn(exam, target, (0, 300) if exam.tried == 1 else steps, deadline)
 
     monkeypatch.setattr(Exam, "_require_learning", unlucky_at_first)
     kept = examined(reference_answers(LESSON), ["test_learning"])
     (verdict,) = kept["verdicts"]
-    assert verdict["sentence"] is None and verdict["curve"][-1][1] >= 195
+    assert verdict["sentence"] is None and verdict["curve"][-1][1] >= LEARNED
     assert sorted(verdict["curve"]) == verdict["curve"], "the curve is of one server"
     servers = [address for kind, address, *_ in kept["tape"] if kind == "server"]
     assert len(servers) == 1 + exams[0].tried, "one for its episodes, others to learn"
     assert exams[0].tried >= 2  # the second one may have bad luck of its own
     assert evidence.problems_of({**kept, "digest": evidence.digest_of(kept)}) == []
+
+
+def test_first_weights_that_balance_the_pole_are_not_taken_for_learning(monkeypatch):
+    """Does the examiner wait until there is something that can have been learned?"""
+    monkeypatch.setattr(Exam, "judge", lambda exam, policy: 200.0)
+    kept = examined(reference_answers(LESSON), ["test_learning"])
+    (verdict,) = kept["verdicts"]
+    assert verdict["sentence"] is None
+    (first, _), (last, _) = verdict["curve"][0], verdict["curve"][-1]
+    assert first < FEWEST_STEPS <= last
 
 
 def test_a_wrong_answer_is_found_wrong_again():
