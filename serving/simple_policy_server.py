@@ -20,11 +20,15 @@ on from there.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":  # found from anywhere, also when the package is not installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    # Matrices here are small. NumPy's second thread would compute nothing, but wait busily at the
+    # start: a third of what a start costs.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 

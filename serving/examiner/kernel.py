@@ -34,7 +34,7 @@ from serving.connection import GRADING
 from serving.examiner import evidence
 from serving.examiner.examination import NOT_ASKED
 from serving.examiner.lessons import EXAMINATIONS
-from serving.examiner.sandbox import Box, Limits, Warden, require_sandbox
+from serving.examiner.sandbox import ONE_THREAD, Box, Limits, Warden, require_sandbox
 from serving.examiner.submission import MISSING
 from serving.protocol import POLICY_SERVER_PORT
 
@@ -212,6 +212,7 @@ class ExaminerProcess:
                 f"--tape={self._notes.name}/tape",
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**os.environ, **ONE_THREAD},
         )  # fmt: skip
         self._said: queue.Queue[dict] = queue.Queue()
         self._patience: threading.Timer | None = None
