@@ -15,9 +15,11 @@ from pathlib import Path
 
 from serving.client import PolicyClient
 from serving.command_line import flags
+from serving.forking import ForkedProcess, Request, a_fork_server, connected
 from serving.protocol import ServerUnreachable, Status
 
 SERVER_IN_ENVIRONMENT = "POLICY_SERVER_UNDER_TEST"
+FORK_SERVER = "POLICY_SERVER_FORK_SERVER"
 SCRIPT = Path(__file__).with_name("simple_policy_server.py")
 
 
@@ -61,21 +63,25 @@ class RunningServer:
             *flags(**options),
         ]
         self.lines: deque[str] = deque(maxlen=1000)  # what it printed
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | ForkedProcess | None = None
         self.address = ""
         self._start_timeout = start_timeout
 
     def start(self) -> RunningServer:
         """Starts the process and waits until it says where it listens."""
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,  # closes when this process dies, and the server sees it
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.folder or SCRIPT.parent,
-            start_new_session=self.in_own_session,
-        )
+        folder = self.folder or SCRIPT.parent
+        if connection := connected(FORK_SERVER):
+            self.process = forked(connection, self.command[1:], folder, self.in_own_session)
+        else:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,  # closes when this process dies, and the server sees it
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=folder,
+                start_new_session=self.in_own_session,
+            )
         listens = threading.Event()
         threading.Thread(target=self._read, args=(self.process, listens), daemon=True).start()
         if not listens.wait(self._start_timeout) or not self.address:
@@ -128,6 +134,30 @@ class RunningServer:
                 self.address = line.split()[-1]
                 listens.set()
         listens.set()
+
+
+def servers_are_forked() -> contextlib.AbstractContextManager[None]:
+    """While the block runs, each `RunningServer` of this process's descendants is forked from one that
+    has imported what they need: a quarter of a second of a processor less."""
+    return a_fork_server(FORK_SERVER, "serving.server.fork_server")
+
+
+def forked(connection, arguments: list[str], folder: Path, in_own_session: bool) -> ForkedProcess:
+    """A policy server that is forked, with pipes as its standard input and output."""
+    its_input, our_input = os.pipe()
+    our_output, its_output = os.pipe()
+    try:
+        request = Request(dict(os.environ), arguments, str(folder), in_own_session)
+        process = ForkedProcess(connection, request, [its_input, its_output, its_output])
+    except OSError:
+        os.close(our_input)
+        os.close(our_output)
+        raise
+    finally:
+        os.close(its_input)
+        os.close(its_output)
+    process.stdin, process.stdout = open(our_input, "w"), open(our_output)  # noqa: SIM115
+    return process
 
 
 @contextlib.contextmanager

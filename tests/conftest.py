@@ -19,7 +19,7 @@ import pytest
 from leftovers import MARK, RAY_TEMP, end, free_port, leftovers, marked_processes
 from uvicorn.config import LOGGING_CONFIG
 
-from serving.learner_start import FORK_SERVER, a_fork_server
+from serving.learner_start import FORK_SERVER, learners_are_forked
 from serving.ray_cluster import OBJECT_STORE, show_token
 from serving.running_server import RunningServer
 
@@ -147,7 +147,7 @@ class _StartedRay:
 def forked_learners(nothing_left_behind) -> Iterator[None]:
     """Learners of these tests' policy servers are forked from a process that has imported RLlib, as
     those are that grade a class: two seconds of a processor less each."""
-    with a_fork_server():
+    with learners_are_forked():
         yield
 
 

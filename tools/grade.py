@@ -33,7 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from serving.learner_start import a_fork_server  # noqa: E402
+from serving.learner_start import learners_are_forked  # noqa: E402
+from serving.running_server import servers_are_forked  # noqa: E402
 from tools.course import (  # noqa: E402
     Course,
     Grade,
@@ -168,9 +169,10 @@ def grade_all(course: Course, students: list[str], notes: Notes, options) -> Non
         where = GradingOnRay if options.ray_address else Grading
         grading = where(course, options, Path(scratch))
         try:
-            # Each submission's learners are forked: starting one is a fifth of what grading costs.
+            # Starting servers and learners is a third of what grading costs, where they are not forked.
             with (
-                a_fork_server(),
+                learners_are_forked(),
+                servers_are_forked(),
                 tqdm(total=len(students), unit="submission", disable=options.quiet) as bar,
             ):
                 while waiting or grading.running:

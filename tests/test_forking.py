@@ -1,4 +1,5 @@
-"""How learners come to be: a Python of their own, or forked from one that has imported RLlib."""
+"""How learners and policy servers come to be: a Python of their own, or forked from one that has
+imported what they need."""
 
 from __future__ import annotations
 
@@ -10,24 +11,27 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import psutil
 import pytest
 from players import play_steps
 
-from serving import ROOT, learner_start
-from serving.learner_start import (
-    FORK_SERVER,
-    OURS,
-    a_fork_server,
-    can_fork,
-    fork_server,
-    wait_for_fork_server,
-)
-from serving.running_server import RunningServer
+from serving import ROOT, forking, learner_start, running_server
+from serving.forking import OURS, ForkedProcess, can_fork
+from serving.learner_start import FORK_SERVER, learners_are_forked
+from serving.running_server import RunningServer, servers_are_forked
 
 READY = 120.0
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="this system forks no learners")
+
+
+def fork_server() -> str:
+    return forking.fork_server(FORK_SERVER)
+
+
+def wait_for_fork_server(variable: str = FORK_SERVER) -> bool:
+    return forking.wait_for_fork_server(variable, READY)
 
 
 def is_idle(status) -> bool:
@@ -35,10 +39,10 @@ def is_idle(status) -> bool:
 
 
 @pytest.fixture
-def forking():
-    """A fork server that is ready."""
-    with a_fork_server():
-        assert wait_for_fork_server(READY)
+def forked_learners():
+    """A fork server of learners that is ready."""
+    with learners_are_forked():
+        assert wait_for_fork_server()
         yield
 
 
@@ -46,8 +50,8 @@ def forking():
 def another_fork_server(monkeypatch):
     """One of this test's own, which it may end; its process."""
     monkeypatch.delenv(FORK_SERVER, raising=False)
-    with a_fork_server():
-        assert wait_for_fork_server(READY)
+    with learners_are_forked():
+        assert wait_for_fork_server()
         path = fork_server()
         (found,) = (p for p in psutil.Process().children() if path in p.cmdline())
         yield found
@@ -65,19 +69,19 @@ def is_forked(server: RunningServer) -> bool:
     return forked
 
 
-@pytest.mark.parametrize("way", ["forking", "learners_of_their_own"])
+@pytest.mark.parametrize("way", ["forked_learners", "learners_of_their_own"])
 def test_a_learner_lives_and_dies_alike_in_both_ways(way, request, tmp_path):
     """Does it learn, is its death noticed, does a successor go on, is all saved at the end, and what
     it prints in the log?"""
     request.getfixturevalue(way)
     with RunningServer(4, 2, folder=tmp_path) as server:
-        assert is_forked(server) == (way == "forking")
+        assert is_forked(server) == (way == "forked_learners")
         client = server.client()
         play_steps(client, 600)
         server.wait_until(lambda status: status.updates > 0 and is_idle(status), 60, "updates")
         os.kill(client.status().learner_pid, signal.SIGKILL)
         server.wait_until(lambda status: status.learner_restarts, 60, "its end to be seen")
-        assert is_forked(server) == (way == "forking")
+        assert is_forked(server) == (way == "forked_learners")
         play_steps(client, 100)
         learned = lambda status: is_idle(status) and status.env_steps == 700  # noqa: E731
         pid = server.wait_until(learned, 60, "what came after").learner_pid
@@ -88,7 +92,7 @@ def test_a_learner_lives_and_dies_alike_in_both_ways(way, request, tmp_path):
     assert "WARNING" in (tmp_path / "policy.logs" / "learner.log").read_text()  # RLlib has some
 
 
-@pytest.mark.parametrize("way", ["forking", "learners_of_their_own"])
+@pytest.mark.parametrize("way", ["forked_learners", "learners_of_their_own"])
 def test_how_a_learner_ended_is_known(way, request, tmp_path):
     """By which signal, and with which exit code?"""
     request.getfixturevalue(way)
@@ -103,7 +107,7 @@ def test_how_a_learner_ended_is_known(way, request, tmp_path):
         process.kill()  # which is nobody's any more
 
 
-def test_a_forked_learner_ends_after_its_server(forking, tmp_path):
+def test_a_forked_learner_ends_after_its_server(forked_learners, tmp_path):
     """Where the server is killed: does the learner save, hold the folder until then, and go?"""
     with RunningServer(4, 2, folder=tmp_path) as server:
         assert is_forked(server)
@@ -116,7 +120,7 @@ def test_a_forked_learner_ends_after_its_server(forking, tmp_path):
         assert server.wait_until(is_idle, READY, "the learner").env_steps == 600
 
 
-def test_learners_draw_each_for_itself(forking, tmp_path):
+def test_learners_draw_each_for_itself(forked_learners, tmp_path):
     """Does not each begin with the weights of the one before, as the process has them that both were
     forked from?"""
     weights = []
@@ -145,10 +149,11 @@ def test_nonsense_is_no_request(another_fork_server):
     """Does the fork server hang up on what it does not understand, and fork the next one all the same?"""
     path = fork_server()
     for nonsense, descriptors in (
-        (b"\xc1", [0, 1]),
-        (b"\x80", []),
+        (b"\xc1", [0, 1, 2]),
+        (b"\x80", [0, 1, 2]),
         (b"", [0]),
-        (b"\x93\1\2\3", [0, 1]),
+        (b"\x93\1\2\3", [0, 1, 2]),
+        (msgspec.msgpack.encode(forking.Request({})), [0, 1]),
     ):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
             line.settimeout(10)
@@ -187,9 +192,10 @@ def test_it_is_this_kits_own(monkeypatch, tmp_path):
 def test_a_fork_server_ends_with_its_owner(tmp_path):
     """Also if that is killed?"""
     code = (
-        "import os, time; from serving.learner_start import *\n"
-        "with a_fork_server():\n"
-        f"    assert wait_for_fork_server({READY}); print(fork_server(), flush=True); time.sleep(600)"
+        "import time; from serving.forking import *; from serving.learner_start import *\n"
+        "with learners_are_forked():\n"
+        f"    assert wait_for_fork_server(FORK_SERVER, {READY}); print(fork_server(FORK_SERVER), flush=True)\n"
+        "    time.sleep(600)"
     )
     environment = {name: value for name, value in os.environ.items() if name != FORK_SERVER}
     owner = subprocess.Popen(
@@ -204,3 +210,75 @@ def test_a_fork_server_ends_with_its_owner(tmp_path):
     assert not server.is_running()
     os.unlink(path)
     os.rmdir(os.path.dirname(path))
+
+
+# -- policy servers --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forked_servers():
+    """A fork server of policy servers that is ready."""
+    with servers_are_forked():
+        assert wait_for_fork_server(running_server.FORK_SERVER)
+        yield
+
+
+def test_a_forked_policy_server_is_as_any_other(forked_servers, tmp_path):
+    """Does it serve and learn, stop at Ctrl-C with everything saved, and go on from there?"""
+    for steps in (600, 700):
+        with RunningServer(4, 2, folder=tmp_path) as server:
+            assert isinstance(server.process, ForkedProcess)
+            play_steps(server.client(), 600 if steps == 600 else 100)
+            learned = lambda status: is_idle(status) and status.env_steps == steps  # noqa: B023, E731
+            pid = server.wait_until(learned, READY, "all to be learned").learner_pid
+            assert server.stop() == 0
+            assert not psutil.pid_exists(pid)
+            assert any("listens at" in line for line in server.lines)
+
+
+def test_how_a_forked_policy_server_ended_is_known(forked_servers, tmp_path):
+    """Where it is refused, killed, asked to end by a signal, or left alone by who started it?"""
+    with pytest.raises(RuntimeError, match="expected a number from 1"):
+        RunningServer(0, 2).start()
+    ends = [
+        (lambda server: server.kill(), -signal.SIGKILL),
+        (lambda server: server.process.terminate(), 0),
+        (lambda server: server.process.stdin.close(), 0),
+    ]
+    for end, code in ends:
+        server = RunningServer(4, 2, learner=False, folder=tmp_path).start()
+        assert isinstance(server.process, ForkedProcess) and server.process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.01)
+        end(server)
+        assert server.process.wait(30) == server.process.poll() == code
+        server.process.terminate()  # which is nobody's any more
+
+
+def test_a_forked_policy_server_ends_with_its_owner(forked_servers):
+    """Also if that is killed?"""
+    code = (
+        "import time; from serving.running_server import RunningServer\n"
+        "server = RunningServer(4, 2, learner=False).start()\n"
+        "print(server.process.pid, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    server = psutil.Process(int(owner.stdout.readline()))
+    assert server.ppid() != owner.pid
+    owner.kill()
+    owner.wait()
+    psutil.wait_procs([server], 30)
+    assert not server.is_running()
+
+
+def test_in_a_session_of_its_own_where_that_is_wanted(forked_servers):
+    """Does what interrupts the owner's group pass it by?"""
+
+    class Apart(RunningServer):
+        in_own_session = True
+
+    for kind, apart in ((RunningServer, False), (Apart, True)):
+        with kind(4, 2, learner=False) as server:
+            assert (os.getsid(server.process.pid) == server.process.pid) == apart
