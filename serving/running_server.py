@@ -70,18 +70,16 @@ class RunningServer:
     def start(self) -> RunningServer:
         """Starts the process and waits until it says where it listens."""
         folder = self.folder or SCRIPT.parent
-        if connection := connected(FORK_SERVER):
-            self.process = forked(connection, self.command[1:], folder, self.in_own_session)
-        else:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,  # closes when this process dies, and the server sees it
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=folder,
-                start_new_session=self.in_own_session,
-            )
+        self.process = forked(self.command[1:], folder, self.in_own_session)
+        self.process = self.process or subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,  # closes when this process dies, and the server sees it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            start_new_session=self.in_own_session,
+        )
         listens = threading.Event()
         threading.Thread(target=self._read, args=(self.process, listens), daemon=True).start()
         if not listens.wait(self._start_timeout) or not self.address:
@@ -142,21 +140,25 @@ def servers_are_forked() -> contextlib.AbstractContextManager[None]:
     return a_fork_server(FORK_SERVER, "serving.server.fork_server")
 
 
-def forked(connection, arguments: list[str], folder: Path, in_own_session: bool) -> ForkedProcess:
-    """A policy server that is forked, with pipes as its standard input and output."""
+def forked(arguments: list[str], folder: Path, in_own_session: bool) -> ForkedProcess | None:
+    """A policy server that is forked, with pipes as its standard input and output; None where there is
+    no fork server, or it does not answer."""
+    if not (connection := connected(FORK_SERVER)):
+        return None
+    request = Request(dict(os.environ), arguments, str(folder), in_own_session)
     its_input, our_input = os.pipe()
     our_output, its_output = os.pipe()
+    stdin, stdout = open(our_input, "w"), open(our_output)  # noqa: SIM115 - the process has them
     try:
-        request = Request(dict(os.environ), arguments, str(folder), in_own_session)
         process = ForkedProcess(connection, request, [its_input, its_output, its_output])
     except OSError:
-        os.close(our_input)
-        os.close(our_output)
-        raise
+        stdin.close()
+        stdout.close()
+        return None
     finally:
         os.close(its_input)
         os.close(its_output)
-    process.stdin, process.stdout = open(our_input, "w"), open(our_output)  # noqa: SIM115
+    process.stdin, process.stdout = stdin, stdout
     return process
 
 

@@ -255,6 +255,18 @@ def test_how_a_forked_policy_server_ended_is_known(forked_servers, tmp_path):
         server.process.terminate()  # which is nobody's any more
 
 
+def test_a_fork_server_that_says_nothing_is_done_without(monkeypatch, tmp_path):
+    """Does a policy server start all the same where its fork server hangs?"""
+    monkeypatch.setattr(forking, "SECONDS_TO_FORK", 0.2)
+    monkeypatch.setenv(running_server.FORK_SERVER, f"{OURS}{tmp_path}/hangs")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"{tmp_path}/hangs")
+        listener.listen()
+        with RunningServer(4, 2, learner=False) as server:
+            assert isinstance(server.process, subprocess.Popen)
+            assert server.client().status().episodes == 0
+
+
 def test_a_forked_policy_server_ends_with_its_owner(forked_servers):
     """Also if that is killed?"""
     code = (
