@@ -37,8 +37,8 @@ demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)
 
 # Each file as a whole in one of three processes, in the files' order: by their numbers of tests, as xdist
-# has it, the slow ones come last, and the others wait. Three, as a test waits for its servers now and
-# then: on two cores it took 14 minutes, and 21 with two.
+# has it, the slow ones come last, and the others wait. Three, also on two cores, as a test waits for its
+# servers now and then.
 test: $(INSTALLED) ## run the tests
 	@$(PYTHON) -m pytest -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
