@@ -39,7 +39,7 @@ def is_idle(status) -> bool:
 
 
 @pytest.fixture
-def forked_learners():
+def forks_of_learners():
     """A fork server of learners that is ready."""
     with learners_are_forked():
         assert wait_for_fork_server()
@@ -69,19 +69,19 @@ def is_forked(server: RunningServer) -> bool:
     return forked
 
 
-@pytest.mark.parametrize("way", ["forked_learners", "learners_of_their_own"])
+@pytest.mark.parametrize("way", ["forks_of_learners", "learners_of_their_own"])
 def test_a_learner_lives_and_dies_alike_in_both_ways(way, request, tmp_path):
     """Does it learn, is its death noticed, does a successor go on, is all saved at the end, and what
     it prints in the log?"""
     request.getfixturevalue(way)
     with RunningServer(4, 2, folder=tmp_path) as server:
-        assert is_forked(server) == (way == "forked_learners")
+        assert is_forked(server) == (way == "forks_of_learners")
         client = server.client()
         play_steps(client, 600)
         server.wait_until(lambda status: status.updates > 0 and is_idle(status), 60, "updates")
         os.kill(client.status().learner_pid, signal.SIGKILL)
         server.wait_until(lambda status: status.learner_restarts, 60, "its end to be seen")
-        assert is_forked(server) == (way == "forked_learners")
+        assert is_forked(server) == (way == "forks_of_learners")
         play_steps(client, 100)
         learned = lambda status: is_idle(status) and status.env_steps == 700  # noqa: E731
         pid = server.wait_until(learned, 60, "what came after").learner_pid
@@ -92,7 +92,7 @@ def test_a_learner_lives_and_dies_alike_in_both_ways(way, request, tmp_path):
     assert "WARNING" in (tmp_path / "policy.logs" / "learner.log").read_text()  # RLlib has some
 
 
-@pytest.mark.parametrize("way", ["forked_learners", "learners_of_their_own"])
+@pytest.mark.parametrize("way", ["forks_of_learners", "learners_of_their_own"])
 def test_how_a_learner_ended_is_known(way, request, tmp_path):
     """By which signal, and with which exit code?"""
     request.getfixturevalue(way)
@@ -107,7 +107,7 @@ def test_how_a_learner_ended_is_known(way, request, tmp_path):
         process.kill()  # which is nobody's any more
 
 
-def test_a_forked_learner_ends_after_its_server(forked_learners, tmp_path):
+def test_a_forked_learner_ends_after_its_server(forks_of_learners, tmp_path):
     """Where the server is killed: does the learner save, hold the folder until then, and go?"""
     with RunningServer(4, 2, folder=tmp_path) as server:
         assert is_forked(server)
@@ -120,7 +120,7 @@ def test_a_forked_learner_ends_after_its_server(forked_learners, tmp_path):
         assert server.wait_until(is_idle, READY, "the learner").env_steps == 600
 
 
-def test_learners_draw_each_for_itself(forked_learners, tmp_path):
+def test_learners_draw_each_for_itself(forks_of_learners, tmp_path):
     """Does not each begin with the weights of the one before, as the process has them that both were
     forked from?"""
     weights = []
@@ -216,14 +216,14 @@ def test_a_fork_server_ends_with_its_owner(tmp_path):
 
 
 @pytest.fixture
-def forked_servers():
+def forks_of_servers():
     """A fork server of policy servers that is ready."""
     with servers_are_forked():
         assert wait_for_fork_server(running_server.FORK_SERVER)
         yield
 
 
-def test_a_forked_policy_server_is_as_any_other(forked_servers, tmp_path):
+def test_a_forked_policy_server_is_as_any_other(forks_of_servers, tmp_path):
     """Does it serve and learn, stop at Ctrl-C with everything saved, and go on from there?"""
     for steps in (600, 700):
         with RunningServer(4, 2, folder=tmp_path) as server:
@@ -236,7 +236,7 @@ def test_a_forked_policy_server_is_as_any_other(forked_servers, tmp_path):
             assert any("listens at" in line for line in server.lines)
 
 
-def test_how_a_forked_policy_server_ended_is_known(forked_servers, tmp_path):
+def test_how_a_forked_policy_server_ended_is_known(forks_of_servers, tmp_path):
     """Where it is refused, killed, asked to end by a signal, or left alone by who started it?"""
     with pytest.raises(RuntimeError, match="expected a number from 1"):
         RunningServer(0, 2).start()
@@ -267,7 +267,7 @@ def test_a_fork_server_that_says_nothing_is_done_without(monkeypatch, tmp_path):
             assert server.client().status().episodes == 0
 
 
-def test_a_forked_policy_server_ends_with_its_owner(forked_servers):
+def test_a_forked_policy_server_ends_with_its_owner(forks_of_servers):
     """Also if that is killed?"""
     code = (
         "import time; from serving.running_server import RunningServer\n"
@@ -285,7 +285,7 @@ def test_a_forked_policy_server_ends_with_its_owner(forked_servers):
     assert not server.is_running()
 
 
-def test_in_a_session_of_its_own_where_that_is_wanted(forked_servers):
+def test_in_a_session_of_its_own_where_that_is_wanted(forks_of_servers):
     """Does what interrupts the owner's group pass it by?"""
 
     class Apart(RunningServer):
