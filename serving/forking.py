@@ -3,7 +3,7 @@
 Importing is most of a start. Whoever starts many alike one after another, for a class that is graded
 or for tests, has it done once:
 
-    with a_fork_server("LEARNER_FORK_SERVER", "serving.learner.fork_server"):
+    with a_fork_server("LEARNER_FORK_SERVER", "serving.learner.fork_server", {}):
         ...  # what this process's descendants start is forked, as soon as it is ready
 
 It is found by the environment variable of that name, which says whose it is (a kit's folder and its
@@ -123,9 +123,9 @@ def fork_server(variable: str) -> str:
 
 
 @contextlib.contextmanager
-def a_fork_server(variable: str, module: str) -> Iterator[None]:
-    """While the block runs, there is one, `module`'s. Does nothing where there is one already, or
-    where the system cannot."""
+def a_fork_server(variable: str, module: str, environment: dict[str, str]) -> Iterator[None]:
+    """While the block runs, there is one, `module`'s, which imports with this environment added to
+    ours. Does nothing where there is one already, or where the system cannot."""
     if fork_server(variable) or not can_fork():
         yield
         return
@@ -138,7 +138,7 @@ def a_fork_server(variable: str, module: str) -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **environment},
         )
         before = os.environ.get(variable)
         os.environ[variable] = OURS + path

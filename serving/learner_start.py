@@ -47,4 +47,4 @@ def start_learner(
 
 def learners_are_forked() -> contextlib.AbstractContextManager[None]:
     """While the block runs, learners that this process's descendants start are forked."""
-    return a_fork_server(FORK_SERVER, "serving.learner.fork_server")
+    return a_fork_server(FORK_SERVER, "serving.learner.fork_server", ENVIRONMENT)

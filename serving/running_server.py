@@ -137,7 +137,8 @@ class RunningServer:
 def servers_are_forked() -> contextlib.AbstractContextManager[None]:
     """While the block runs, each `RunningServer` of this process's descendants is forked from one that
     has imported what they need: a quarter of a second of a processor less."""
-    return a_fork_server(FORK_SERVER, "serving.server.fork_server")
+    environment = {"OPENBLAS_NUM_THREADS": "1"}  # as simple_policy_server.py has it
+    return a_fork_server(FORK_SERVER, "serving.server.fork_server", environment)
 
 
 def forked(arguments: list[str], folder: Path, in_own_session: bool) -> ForkedProcess | None:

@@ -250,6 +250,7 @@ def test_how_a_forked_policy_server_ended_is_known(forks_of_servers, tmp_path):
         assert isinstance(server.process, ForkedProcess) and server.process.poll() is None
         with pytest.raises(subprocess.TimeoutExpired):
             server.process.wait(0.01)
+        server.client().status()  # it has its handlers of signals by then
         end(server)
         assert server.process.wait(30) == server.process.poll() == code
         server.process.terminate()  # which is nobody's any more

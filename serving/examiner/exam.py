@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import io
 import statistics
 import time
@@ -147,11 +148,12 @@ class Exam:
         however right the function is: a fresh server is tried then, SERVERS in all.
         """
         deadline = time.monotonic() + seconds
-        steps = fewest_steps, most_steps
+        attempt = functools.partial(
+            self._require_learning, target, most_steps, deadline, fewest_steps
+        )
         self.with_luck(
-            lambda: self.outliving(lambda: self._require_learning(target, steps, deadline)),
-            SERVERS, lambda: time.monotonic() < deadline,
-        )  # fmt: skip
+            lambda: self.outliving(attempt), SERVERS, lambda: time.monotonic() < deadline
+        )
 
     def with_luck(
         self, attempt: Callable, servers: int, may_go_on: Callable[[], bool] = lambda: True
@@ -165,8 +167,9 @@ class Exam:
                     raise
                 self.renew()
 
-    def _require_learning(self, target: float, steps: tuple[int, int], deadline: float) -> None:
-        fewest_steps, most_steps = steps
+    def _require_learning(
+        self, target: float, most_steps: int, deadline: float, fewest_steps: int
+    ) -> None:
         # If these are wrong, the server learns from something else than what happened.
         for topic in ("calls", "numbers", "ending"):
             self.require(topic)
@@ -192,9 +195,11 @@ class Exam:
                         best = max(best, self.looks[-1].measured)
         self._compare(env, known)
         if best < target:
+            judged = best > float("-inf")  # there may have been no time for so many steps
+            how = f"reaches {self.measure} of {best:.3g}" if judged else "has learned nothing yet"
             raise NotLearned(
                 f"after {len(env.episodes)} episodes ({played} steps) of your {self.teacher} the "
-                f"policy reaches {self.measure} of {best:.3g}, expected {target:g}"
+                f"policy {how}, expected {target:g}"
             )
 
     def teach(self, env: RecordingEnv) -> None:

@@ -72,6 +72,12 @@ def play(client: PolicyClient, name: str, seed: int, most: int = 500) -> list[li
     return seen
 
 
+def make_step(client: PolicyClient, episode_id: str, step: int) -> None:
+    """A step of an episode, whose cart is a decimetre further to the right with each."""
+    client.get_action(episode_id, [step / 10, 0, 0, 0])
+    client.log_returns(episode_id, 1.0)
+
+
 def choose(page: Page, episode_id: str) -> None:
     page.click(f"#latest [data-episode='{episode_id}']")
     page.wait_for_selector(f"#player[data-episode='{episode_id}']")
@@ -135,8 +141,7 @@ def test_an_episode_is_followed_while_it_is_played(open_page):
         for name in ("first", "second"):
             client.start_episode(name)
             for step in range(6):
-                client.get_action(name, [step / 10, 0, 0, 0])
-                client.log_returns(name, 1.0)
+                make_step(client, name, step)
                 if step == 0:
                     page.wait_for_selector(f"#player[data-episode='{name}']")
             # The sixth reward travels with the next message.
@@ -154,8 +159,7 @@ def test_an_episode_that_was_interrupted_is_left_for_the_next_one(open_page):
         for name in ("interrupted", "next"):
             client.start_episode(name)
             for step in range(4):
-                client.get_action(name, [step / 10, 0, 0, 0])
-                client.log_returns(name, 1.0)
+                make_step(client, name, step)
             page.wait_for_selector(f"#player[data-episode='{name}'][data-step='3']")
         page.wait_for_selector("#player[data-playing=true]")  # and it waits for what comes next
         client.get_action("next", [0.4, 0, 0, 0])

@@ -107,7 +107,7 @@ export class Player {
     this.#episode = episode;
     this.#layOut();
     this.#draw(this.#step);
-    if (this.playing && waited) this.play();
+    if (this.playing && waited) this.#goOn();
   }
 
   play() {
@@ -115,8 +115,7 @@ export class Player {
     if (this.#step >= this.length && this.#episode.ending) this.#draw(0);
     this.root.dataset.playing = "true";
     this.#label("pause", "Pause (space)");
-    this.#last = performance.now();
-    this.#next();
+    this.#goOn();
   }
 
   pause() {
@@ -167,6 +166,11 @@ export class Player {
     this.toggle.querySelector("path").setAttribute("d", SIGNS[sign]);
     this.toggle.setAttribute("aria-label", says);
     this.toggle.title = says;
+  }
+
+  #goOn() {
+    this.#last = performance.now();
+    this.#next();
   }
 
   /** Asks for a frame once there is another step to draw. A browser that is asked for each frame makes
