@@ -353,12 +353,10 @@ def examine_play_game(play_game: Callable, client: PolicyClient, longest: int = 
 
     longest: steps of a game in which the policy survives."""
     endings = ("terminated", "truncated", "both")
-    # Drawn games come first: the same answer loses the same points each time. A real game ends as
-    # the policy plays, and a reward that is never sent does not show where the last one is 0.
     for env, games, arguments in (
         (DrawnGames(1, (9, 1, 14), endings), 3, {}),
         (DrawnGames(2, (12, 5), ("truncated", "terminated")), 2, {"training_enabled": False}),
-        (_short_game(), 1, {}),
+        (_short_game(), 1, {}),  # not first: what shows in it depends on how the policy plays
         (DrawnGames(3, (longest,), ("truncated",)), 1, {"training_enabled": False}),
     ):
         findings = watch(play_game, env, client, games, task=PLAY_GAME, **arguments)

@@ -138,7 +138,7 @@ def test_a_fetched_lesson_works_wherever_it_lies(a_class):
 
 def test_accounts_are_kept_apart(a_class):
     """Can a student read neither the instructor's course nor what is handed in, and not release?"""
-    a_class.run(PROF, f"nbgrader release_assignment {UNTOUCHED} --force")
+    a_class.run(PROF, f"nbgrader release_assignment {FETCHED} --force")
     inbound = f"{SHARED}/nbgrader/exchange/online-learning/inbound"
     for forbidden in (f"ls {a_class.course}", f"ls {inbound}", f"rm -r {inbound}"):
         assert "Permission denied" in a_class.try_(ADA, forbidden).stdout, forbidden

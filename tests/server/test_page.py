@@ -23,6 +23,13 @@ def a_server():
         yield server
 
 
+@pytest.fixture
+def a_fresh_server():
+    """One that nobody has played against."""
+    with RunningServer(4, 2, learner=False) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def listening(address: str, **options):
     """An iterator over the messages of a server's stream."""
@@ -92,9 +99,9 @@ def test_a_page_of_another_site_hears_nothing(a_server):
     assert httpx.get(f"{a_server.address}/events", headers=headers).status_code == 403
 
 
-def test_a_message_holds_what_happened(a_server):
+def test_a_message_holds_what_happened(a_fresh_server):
     """Do episodes, curve, refusals and players come as they were?"""
-    client = a_server.client()
+    a_server, client = a_fresh_server, a_fresh_server.client()
     first, second = play(client, 3), play(client, 5, training=False)
     open_id = client.start_episode()
     client.get_action(open_id, [0, 0, 0, 0])
