@@ -13,9 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+import serving
 from serving.examiner.lessons import examination_of
 from serving.examiner.tape import Player
 
+VERSIONS = ("gymnasium", "msgspec", "nbgrader", "numpy", "ray", "torch")
+KIT = "this kit"
 SUFFIX = ".evidence.gz"
 LEVEL = 6  # more takes seconds, and saves little: most of it are policies
 
@@ -69,7 +72,10 @@ def problems_of(evidence: dict) -> list[str]:
         if verdict["sentence"] is None and question not in again:
             problems.append(f"{question}: it counts as passed, and was not asked")
     if problems and (other := other_versions(evidence.get("versions", {}))):
-        problems.append(f"this may be because it was examined with {other}")
+        problems.append(
+            f"this may be because it was examined with {other}: with these it can be held again, or "
+            "grade the submission once more (--regrade)"
+        )
     return problems
 
 
@@ -90,6 +96,16 @@ def differences(kept: dict | None, again: dict) -> list[str]:
     ]
 
 
-def other_versions(versions: dict[str, str]) -> str:
-    other = {name: was for name, was in versions.items() if was != metadata.version(name)}
-    return " and ".join(f"{name} {was}" for name, was in other.items())
+def versions() -> dict[str, str]:
+    """Of what an examination depends on. Of the kit it is a digest of what it is made of: a question
+    that is asked otherwise than before is another one, whatever number is on the box."""
+    folder = Path(serving.__file__).parent
+    kit = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        kit.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return {**{name: metadata.version(name) for name in VERSIONS}, KIT: kit.hexdigest()[:12]}
+
+
+def other_versions(kept: dict[str, str]) -> str:
+    now = versions()
+    return " and ".join(f"{name} {was}" for name, was in kept.items() if was != now.get(name))

@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -40,7 +39,6 @@ from serving.protocol import POLICY_SERVER_PORT
 
 TRUST = "GRADE_WITHOUT_SANDBOX"
 EXAMINER = "EXAMINER"  # tells the kernel where the examiner listens: see serving.examiner.candidate
-VERSIONS = ("gymnasium", "msgspec", "nbgrader", "numpy", "ray", "torch")
 # A policy needs time to learn; students' own cells find no server here, and end at once. A cell that
 # hangs is interrupted, and the next ones are graded.
 SECONDS_FOR_A_TEST, SECONDS_FOR_A_CELL = 900, 90
@@ -187,7 +185,7 @@ class GradingExecute(Execute):
             "graded": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seed": self._examiner.seed,
             "sandboxed": self.box.sandboxed,
-            "versions": {name: metadata.version(name) for name in VERSIONS},
+            "versions": evidence.versions(),
             "verdicts": list(self.verdicts.values()),
             "remarks": self.remarks,
             "tape": self._examiner.tape,

@@ -170,6 +170,19 @@ def test_a_tape_cut_off_is_found(kept):
     assert "cannot be held to its end" in "\n".join(evidence.problems_of(other))
 
 
+def test_another_version_is_named_where_something_is_wrong(kept):
+    """Is a teacher who has a newer kit told so before suspecting anybody, and not where all is well?"""
+    older = {**kept, "versions": evidence.versions() | {evidence.KIT: "0123456789ab"}}
+    older["digest"] = evidence.digest_of(older)
+    assert evidence.problems_of(older) == []
+    older["verdicts"] = [*kept["verdicts"], {"question": "test_learning", "sentence": None}]
+    older["digest"] = evidence.digest_of(older)
+    assert "examined with this kit 0123456789ab" in evidence.problems_of(older)[-1]
+    same = {**older, "versions": evidence.versions()}
+    same["digest"] = evidence.digest_of(same)
+    assert not any("examined with" in problem for problem in evidence.problems_of(same))
+
+
 def test_what_is_no_evidence_is_said(tmp_path):
     """Is a torn file a sentence?"""
     for content in (b"", b"\x1f\x8b", b"{}"):
