@@ -43,7 +43,7 @@ class DQNSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     hidden: Annotated[tuple[int, ...], HIDDEN] = (128, 128)
     learning_rate: Annotated[float, ADAM] = 2e-3
-    gamma: Annotated[float, GAMMA] = 0.98
+    gamma: Annotated[float, GAMMA] = 0.99
     n_step: Annotated[int, says("steps of true rewards before bootstrapping")] = 6
     batch_size: Annotated[int, BATCH_SIZE] = 64
     updates_per_step: Annotated[float, says(

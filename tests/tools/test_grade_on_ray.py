@@ -133,7 +133,7 @@ def a_cluster(nothing_left_behind):
         cluster.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def a_course(tmp_path_factory):
     return Course(tmp_path_factory.mktemp("course"), LESSON)
 
