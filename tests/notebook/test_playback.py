@@ -72,10 +72,11 @@ def test_an_exported_notebook_plays_it_by_itself(a_server, tmp_path):
         )
         moved = cart.locator(".cart").evaluate("g => g.transform.baseVal.consolidate().matrix.e")
         assert math.isclose(moved, 200, abs_tol=1e-3)
-        ferry.get_by_label("A step on").click()
+        # By keyboard: the output above may still be growing, and this one moves down with it.
+        ferry.get_by_label("A step on").press("Enter")
         expect(ferry.locator("rect")).to_have_attribute("x", re.compile(r"^45(\.0+\d*)?$"))
         assert ferry.locator(".picture circle").count() == 4
-        ferry.get_by_label("Play (space)").click()
+        ferry.get_by_label("Play (space)").press("Enter")
         expect(ferry.locator("#player")).to_have_attribute("data-step", "20")
         if folder := os.environ.get("PAGE_SCREENSHOTS"):
             page.screenshot(path=f"{folder}/exported-notebook.png", full_page=True)
