@@ -18,7 +18,7 @@ from serving.examiner.lessons import examination_of
 from serving.examiner.tape import Player
 
 VERSIONS = ("gymnasium", "msgspec", "nbgrader", "numpy", "ray", "torch")
-KIT = "this kit"
+KIT = "kit"
 SUFFIX = ".evidence.gz"
 LEVEL = 6  # more takes seconds, and saves little: most of it are policies
 

@@ -177,7 +177,7 @@ def test_another_version_is_named_where_something_is_wrong(kept):
     assert evidence.problems_of(older) == []
     older["verdicts"] = [*kept["verdicts"], {"question": "test_learning", "sentence": None}]
     older["digest"] = evidence.digest_of(older)
-    assert "examined with this kit 0123456789ab" in evidence.problems_of(older)[-1]
+    assert "examined with kit 0123456789ab" in evidence.problems_of(older)[-1]
     same = {**older, "versions": evidence.versions()}
     same["digest"] = evidence.digest_of(same)
     assert not any("examined with" in problem for problem in evidence.problems_of(same))
