@@ -9,8 +9,6 @@ import pytest
 from lab_page import BROKEN_WORDS, SCREEN, JupyterLab
 from walk import Lesson, Walk, graded, watch_a_demo, words
 
-from serving.examiner.serve_and_learn import LEARNED
-
 # The stations of one hour, in one lab: what is open and in front is what the one before has left.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.random_order(disabled=True)]
 
@@ -79,15 +77,14 @@ def test_lesson_one_from_stub_to_validate(a_lab):
     a_lab.photograph("01-curve")
     walk.answer(after="curve.live(")
     greedy = FIRST.find("20 greedy episodes")
-    # What lies above is the learner's luck, which the bench measures over many seeds.
-    assert greedy_mean(walk.said[greedy]) >= LEARNED
+    assert greedy_mean(walk.said[greedy]) >= 190
 
     # "Stop it, start it again": nothing is forgotten.
     terminal.interrupt("stopped")
     terminal.type(FIRST.command, "http://localhost:8900")
     a_lab.photograph("01-terminal")
     a_lab.tab(f"{FIRST.name}.ipynb")
-    assert greedy_mean(walk.run(greedy)) >= LEARNED
+    assert greedy_mean(walk.run(greedy)) >= 190
 
     assert "Success" in walk.validate()
     a_lab.photograph("01-validated")

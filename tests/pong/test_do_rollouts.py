@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving import do_rollouts
+from serving import PolicyClient, do_rollouts
 from serving.exercises.played_episodes import known_to
 from serving.logs import check_log, read_log
+from serving.protocol import Transcript
 from serving.running_server import RunningServer
 
 SCRIPT = Path(do_rollouts.__file__)
@@ -54,17 +55,19 @@ def start(server: RunningServer, *options: str) -> subprocess.Popen:
     )
 
 
-def wait_for_a_game(server: RunningServer, known: set[str] = frozenset()) -> None:
-    """Until one that is not `known` has been played to its end, which on a busy machine takes its
-    time."""
+def wait_for_a_game(server: RunningServer) -> None:
+    """Until one has been played to its end, which on a busy machine takes its time."""
     client, deadline = server.client(), time.monotonic() + 120
-    while not any(
-        episode.ending and episode.episode_id not in known
-        for episode in client.episodes(last=50).episodes
-    ):
+    while not any(episode.ending for episode in client.episodes(last=50).episodes):
         assert time.monotonic() < deadline, "waited 120 s for a game to end"
         time.sleep(0.1)
     time.sleep(1)  # it is counted and written down after it has ended
+
+
+def since(known: set[str], client: PolicyClient) -> list[Transcript]:
+    """The episodes that are not `known`; others may have left some open."""
+    seen = client.episodes(last=50).episodes
+    return [transcript for transcript in seen if transcript.episode_id not in known]
 
 
 def finish(process: subprocess.Popen, seconds: float = 120.0) -> tuple[int, str, str]:
@@ -117,22 +120,18 @@ def test_off_policy_logs_random_actions(a_policy_server):
     result = summary(run(a_policy_server, "--games=2", "--off-policy", "--quiet"))
     after = client.status()
     assert after.logged_steps - before.logged_steps == result["steps"]
-    transcript = next(
-        new for new in client.episodes(last=50).episodes if new.episode_id not in known
-    )
+    transcript = since(known, client)[-1]
     assert set(transcript.sources) == {"log"} and set(transcript.actions) == {0, 1, 2}
 
 
 def test_games_are_written_as_they_were_played(a_policy_server, tmp_path):
     """Does the log say the same as the server's own record?"""
     log, client = tmp_path / "games.gz", a_policy_server.client()
-    before = known_to(client)
+    known = known_to(client)
     out = run(a_policy_server, "--games=3", "--no-train", f"--out={log}", "--quiet")
     assert f"wrote 3 games to {log}" in out
     assert check_log(log, 8, 3).steps == summary(out)["steps"]
-    seen = client.episodes(last=50).episodes  # some of them may have been left open by others
-    transcripts = [transcript for transcript in seen if transcript.episode_id not in before]
-    for episode, transcript in zip(read_log(log), transcripts, strict=True):
+    for episode, transcript in zip(read_log(log), since(known, client), strict=True):
         assert [step["action"] for step in episode] == transcript.actions
         assert [step["reward"] for step in episode] == pytest.approx(transcript.rewards)
         for step, observation in zip(episode, transcript.observations):  # the last has no action
@@ -168,20 +167,18 @@ def test_the_bar_ends_full(policy_servers, until_):
     assert last.startswith("100%|████████████████████|"), last
 
 
-def test_ctrl_c_ends_it_cleanly(a_policy_server, tmp_path):
+def test_ctrl_c_ends_it_cleanly(policy_servers, tmp_path):
     """Is what was played kept, and no episode left open?"""
-    log = tmp_path / "games.gz"
-    client = a_policy_server.client()
-    by_others, known = client.status().open_episodes, known_to(client)
-    process = start(a_policy_server, f"--out={log}", "--no-train")
-    wait_for_a_game(a_policy_server, known)
+    log, server = tmp_path / "games.gz", policy_servers(8, 3)
+    process = start(server, f"--out={log}", "--no-train")
+    wait_for_a_game(server)
     process.send_signal(signal.SIGINT)
     started = time.monotonic()
     code, out, said = finish(process)
     assert code == 0 and time.monotonic() - started < 20
     assert "Traceback" not in said
     assert check_log(log).episodes == summary(out)["games"] > 0
-    assert a_policy_server.client().status().open_episodes <= by_others
+    assert server.client().status().open_episodes == 0
 
 
 def test_two_workers_play_on_ray(a_settled_server, tmp_path, ray_cluster):
