@@ -197,7 +197,7 @@ def test_the_policy_gets_newer_while_rollouts_run(a_page, a_policy_server, a_web
         until(lambda: a_page.locator("#curve polyline").count(), what="the learning curve")
         label = a_page.get_attribute("#curve", "aria-label")
         assert re.match(r"Learning curve: mean return −?\d+\.\d after [\d,]+ env steps", label)
-        assert re.match(r"−?\d\.\d", a_page.inner_text("#return"))
+        assert re.match(r"−?\d+\.\d", a_page.inner_text("#return"))
         assert re.match(r"\d+%", a_page.inner_text("#exploration"))
         logged = a_page.locator("#decisions tr td:last-child")
         until(lambda: logged.first.inner_text() != f"v{before}", what="a newer policy's decision")
