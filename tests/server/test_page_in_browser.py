@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import gymnasium as gym
 import httpx
@@ -109,6 +110,32 @@ def test_each_drawn_frame_is_the_simulators(a_server, open_page):
         page.keyboard.press("ArrowRight")
     assert at(page) == len(seen) - 1
     expect(page.locator(".told").first).to_contain_text("terminated")
+
+
+def test_what_came_between_two_pictures_is_drawn_too(a_server, open_page):
+    """Where few pictures are drawn: do fainter poles stand where the transcript has them in between?"""
+    episode = a_server.client().episode("CartPole-v1-0")
+    page = open_page(a_server.address)
+    way, nothing = page.evaluate(
+        """async (episode) => {
+          const { CartPoleDrawing } = await import("./page/look/drawings.js");
+          const stage = document.createElement("div");
+          const drawing = new CartPoleDrawing(stage);
+          return [[8, 2], [8]].map((steps) => {
+            drawing.draw(episode, ...steps);
+            return stage.querySelector(".between").getAttribute("d");
+          });
+        }""",
+        {"observations": episode.observations, "actions": episode.actions},
+    )
+    assert nothing == ""
+    poles = [[float(n) for n in pole] for pole in re.findall(r"M(\S+) 0l(\S+) (\S+?)(?=M|$)", way)]
+    assert len(poles) == 5
+    for (place, x, y), (position, _, angle, _) in zip(
+        poles, episode.observations[3:8], strict=True
+    ):
+        assert math.isclose(place, 100 * position, abs_tol=0.06)
+        assert math.isclose(math.atan2(x, -y), angle, abs_tol=0.002)
 
 
 def test_keys_play_pause_step_and_change_the_speed(a_server, open_page):
@@ -325,7 +352,22 @@ def test_it_is_live_while_a_policy_learns(open_page):
         expect(page.locator("#version")).not_to_have_text("v0")
         expect(page.locator("#updates")).not_to_have_text("0")
         expect(page.locator("#curve .exploring")).to_have_count(1)
+        pictures_are_few(page, client)
         versions_side_by_side(page, client)
+
+
+def pictures_are_few(page: Page, client: PolicyClient) -> None:
+    """Where the processor draws, and learns: are episodes that are followed drawn twice a second, not
+    fifty times?"""
+    page.evaluate("""() => {
+      window.pictures = 0;
+      const count = (changes) => (window.pictures += changes.length);
+      new MutationObserver(count).observe(document.getElementById("player"), { attributeFilter: ["data-step"] });
+    }""")
+    started, seed = time.monotonic(), 1000
+    while time.monotonic() < started + 4:
+        play(client, "CartPole-v1", seed := seed + 1)
+    assert 0 < page.evaluate("window.pictures") < 20
 
 
 def versions_side_by_side(page: Page, client: PolicyClient) -> None:

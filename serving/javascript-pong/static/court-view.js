@@ -36,6 +36,12 @@ export class CourtView {
     this.#ball(this.#ballAt(before, after, event, part));
   };
 
+  /** The ball was there. */
+  leave(place) {
+    this.trail.push(place);
+    if (this.trail.length > TRAIL) this.trail.shift();
+  }
+
   /** Takes the colours from the style sheet, which has them for both colour schemes. */
   #paint() {
     const styles = getComputedStyle(document.documentElement);
@@ -92,8 +98,7 @@ export class CourtView {
     const { pen, court } = this;
     pen.fillStyle = this.colours.ball;
     if (!this.calm.matches) {
-      this.trail.push({ x, y });
-      if (this.trail.length > TRAIL) this.trail.shift();
+      this.leave({ x, y });
       this.trail.forEach((place, i) => {
         pen.globalAlpha = (0.22 * i) / TRAIL;
         this.#disc(place.x, place.y, court.ball_radius * (0.4 + (0.6 * i) / TRAIL));

@@ -47,7 +47,8 @@ export class Watch {
       }
     }
     this.#newest = newest;
-    this.sparing = this.#player.sparing = status.updates_per_second > 0 && processorDraws();
+    this.sparing = status.updates_per_second > 0 && processorDraws();
+    this.#spare();
     if (this.#following && newest && !this.#player.episode) this.#goOn();
   }
 
@@ -71,6 +72,12 @@ export class Watch {
   #follow(on) {
     this.#following = on;
     this.follow.setAttribute("aria-pressed", on);
+    this.#spare();
+  }
+
+  /** Few pictures of what plays by itself; what somebody chose is drawn as well as can be. */
+  #spare() {
+    this.#player.sparing = this.sparing && this.#following;
   }
 
   #natural() {

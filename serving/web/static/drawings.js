@@ -1,11 +1,13 @@
 // How an observation is drawn. No imports: a notebook puts this file into its output as it is.
 //
-// A drawing has `pace`, the milliseconds a step takes when played, and `draw(episode, step)`.
+// A drawing has `pace`, the milliseconds a step takes when played, and `draw(episode, step, from)`: what is
+// played need not be drawn at each step, and `from` is the one that was drawn before.
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 const HUES = ["right", "left", "third", "fourth", "fifth", "sixth"]; // colours of the style sheet
 const MOST_LINES = 12; // of an observation's numbers
 const MOST_COLUMNS = 600; // of a picture over time
+const MOST_EXPOSURES = 5; // of what came between two pictures
 
 /** An element, of SVG or HTML, with its attributes and what is in it. */
 export function element(name, attributes = {}, ...inside) {
@@ -28,6 +30,12 @@ export function short(number) {
 export function columns(steps) {
   const width = Math.max(1, Math.ceil(steps / MOST_COLUMNS));
   return Array.from({ length: Math.ceil(steps / width) }, (_, i) => i * width);
+}
+
+/** Steps between two pictures, evenly: as in a photograph of several exposures they show the way. */
+function exposures(from, step) {
+  const many = Math.min(MOST_EXPOSURES, Math.max(0, step - from - 1));
+  return Array.from({ length: many }, (_, i) => from + Math.round(((i + 1) * (step - from)) / (many + 1)));
 }
 
 /**
@@ -55,10 +63,17 @@ export class CartPoleDrawing {
     );
     const ground = element("line", { x1: -290, x2: 290, y1: 16, y2: 16, class: "ground" });
     const picture = { viewBox: "-290 -130 580 170", role: "img", "aria-label": "Cart and pole" };
-    stage.replaceChildren(element("svg", picture, ground, ...track, this.cart));
+    this.between = element("path", { class: "between" });
+    stage.replaceChildren(element("svg", picture, ground, ...track, this.between, this.cart));
   }
 
-  draw({ observations, actions }, step) {
+  draw({ observations, actions }, step, from = step - 1) {
+    const poles = exposures(from, step).map((earlier) => {
+      const [x, , angle] = observations[earlier];
+      const way = [x, Math.sin(angle), -Math.cos(angle)].map((number) => (number * this.scale).toFixed(1));
+      return `M${way[0]} 0l${way[1]} ${way[2]}`;
+    });
+    this.between.setAttribute("d", poles.join(""));
     const [x, , angle] = observations[step];
     this.cart.setAttribute("transform", `translate(${x * this.scale} 0)`);
     this.pole.setAttribute("transform", `rotate(${(angle * 180) / Math.PI})`);
@@ -82,21 +97,27 @@ export class PongDrawing {
     this.drawn = -2;
   }
 
-  draw({ observations, rewards }, step) {
+  draw({ observations, rewards }, step, from = step - 1) {
     const { width, height, top_speed: top, steepest, hit_reward: hit } = this.court;
-    const [x, y, speed, slope, right, left] = observations[step];
+    const ball = ([x, y]) => ({ x: ((x + 1) * width) / 2, y: ((y + 1) * height) / 2 });
+    const [, , speed, slope, right, left] = observations[step];
+    const { x: ballX, y: ballY } = ball(observations[step]);
     const ballVx = speed * top;
     const state = {
-      ballX: ((x + 1) * width) / 2,
-      ballY: ((y + 1) * height) / 2,
+      ballX,
+      ballY,
       ballVx,
       ballVy: slope * Math.abs(ballVx) * steepest,
       rightY: ((right + 1) * height) / 2,
       leftY: ((left + 1) * height) / 2,
     };
-    const served = Math.abs(rewards[step - 1] ?? 0) >= 1;
-    if (step !== this.drawn + 1 || served) this.view.trail = [];
+    if (from !== this.drawn) this.view.trail = [];
     this.drawn = step;
+    for (let k = from + 1; k <= step; k++) {
+      const served = Math.abs(rewards[k - 1] ?? 0) >= 1;
+      if (served) this.view.trail = [];
+      if (k < step) this.view.leave(ball(observations[k]));
+    }
     const event = Math.abs((rewards[step - 1] ?? 0) - hit) < 1e-9 ? "right hits" : "";
     this.view.draw(state, state, event, 1);
   }

@@ -5,7 +5,7 @@ import { columns, element, hue, short } from "./drawings.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 10];
 const FRAME = 25; // ms at least between two frames, ...
-const SPARING = 100; // ... where each of them takes time from a policy that learns, ...
+const SPARING = 500; // ... where each of them takes time from a policy that learns, ...
 const TELL = 200; // ... and between two texts while it plays: more often nobody can read
 const WIDTH = 600; // of the strip, in its own units
 const ACTIONS_HIGH = 22; // of the strip's height ...
@@ -27,6 +27,7 @@ export class Player {
   #episode = null;
   #drawing = null;
   #step = 0;
+  #from = -1; // the step that was drawn before, where it plays
   #due = 0; // share of the next step
   #last = 0; // when the latest frame was
   #frame = 0;
@@ -106,7 +107,7 @@ export class Player {
     const waited = this.#step >= this.length;
     this.#episode = episode;
     this.#layOut();
-    this.#draw(this.#step);
+    this.#draw(this.#step, this.#from);
     if (this.playing && waited) this.#goOn();
   }
 
@@ -195,7 +196,7 @@ export class Player {
     if (steps) {
       this.#due -= steps;
       const step = Math.min(this.length, this.#step + steps);
-      if (step !== this.#step) this.#draw(step);
+      if (step !== this.#step) this.#draw(step, this.#step);
       if (step === this.length) {
         this.#due = 0;
         if (this.#episode.ending) this.pause();
@@ -206,9 +207,10 @@ export class Player {
     this.#next();
   }
 
-  #draw(step) {
+  #draw(step, from = step - 1) {
     this.#step = step;
-    this.#drawing.draw(this.#episode, step);
+    this.#from = from;
+    this.#drawing.draw(this.#episode, step, from);
     const x = this.#x(step + 0.5);
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
