@@ -38,9 +38,10 @@ demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 
 # Each file as a whole in one of three processes, in the files' order: by their numbers of tests, as xdist
 # has it, the slow ones come last, and the others wait. Three, also on two cores, as a test waits for its
-# servers now and then.
-test: $(INSTALLED) ## run the tests
-	@$(PYTHON) -m pytest -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder $(ARGS)
+# servers now and then. The slow ones are for CI, and for whoever names their file.
+test: $(INSTALLED) ## run the tests; ALL=1 has the slow ones too, as CI does
+	@$(PYTHON) -m pytest -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	  $(if $(ALL)$(findstring tests/,$(ARGS)),,-m "not slow") $(ARGS)
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (half a night)
 	@AUTOGRADES=30 RESTARTS=20 JOURNEYS=all SEQUENCES=5000 LONG_SUPERVISION=1 CASES=20000 \

@@ -70,6 +70,7 @@ def is_forked(server: RunningServer) -> bool:
 
 
 @pytest.mark.parametrize("way", ["forks_of_learners", "learners_of_their_own"])
+@pytest.mark.slow
 def test_a_learner_lives_and_dies_alike_in_both_ways(way, request, tmp_path):
     """Does it learn, is its death noticed, does a successor go on, is all saved at the end, and what
     it prints in the log?"""
@@ -131,6 +132,7 @@ def test_learners_draw_each_for_itself(forks_of_learners, tmp_path):
     assert weights[0] != weights[1]
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_is_gone_is_done_without(another_fork_server):
     """Does a server whose fork server was killed notice its learner's end, and start one itself?"""
     with RunningServer(4, 2) as server:

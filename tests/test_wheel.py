@@ -27,6 +27,8 @@ from pythons import found
 from serving import ROOT
 from tools import make_lock
 
+pytestmark = pytest.mark.slow
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 COMMANDS = ("simple-policy-server", "pong-web-server", "do-rollouts", "train-from-logs")

@@ -33,6 +33,7 @@ pytestmark = NEEDS_SANDBOX
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.slow
 def test_a_deleted_cell_costs_its_own_points(lesson, tmp_path):
     """Is only the deleted cell lost, and named, while a doubled and an altered one cost nothing?"""
     course = Course(tmp_path, lesson)

@@ -91,6 +91,7 @@ def test_a_notebook_that_dies_costs_the_question(an_examiner):
 
 
 @pytest.mark.parametrize("an_examiner", [OWN], indirect=True)
+@pytest.mark.slow
 def test_an_environment_and_its_learner_are_black_boxes(an_examiner):
     """Does the reference of lesson 05 pass, whose environment and RLlib are in the notebook's process?"""
     for question in ("test_spaces", "test_seed", "test_act", "test_sizes"):

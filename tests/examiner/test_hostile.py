@@ -21,6 +21,12 @@ TRICKS = sorted((ROOT / "tests" / "hostile").glob("*.py"))
 WITH_CART_POLE = {
     "easier_physics", "another_gymnasium", "stand_in_replaced", "easier_environment_played",
 }  # fmt: skip
+HANG = {
+    "endless_loop",
+    "alarm_ignored",
+    "errors_that_look_right",
+    "impostor_verdict",
+}  # until they are stopped
 WRONG_ANSWERS = """
 def replay(episodes):
     return -1
@@ -91,7 +97,13 @@ def marked_processes() -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if "left_behind" in str(p.info["cmdline"])]
 
 
-@pytest.mark.parametrize("path", TRICKS[::EVERY], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HANG else [])
+        for path in TRICKS[::EVERY]
+    ],
+)
 def test_a_trick_gains_nothing(path, tmp_path, a_strict_grader, things_of_the_graders):
     """Does it earn no point, harm nobody, and is it told in words?"""
     lesson, questions = "03-learn-from-logs", ["test_weights", "test_result"]

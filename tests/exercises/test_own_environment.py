@@ -205,6 +205,7 @@ def rllib_imports() -> dict:
 
 
 @pytest.mark.parametrize("name", WRONG_RLLIB)
+@pytest.mark.slow
 def test_a_wrong_use_of_rllib_loses_its_points(name, rllib):
     """Is what goes wrong between a student and RLlib seen, too?"""
     from serving.learner.algorithm import without_cluster  # which imports torch and Ray
@@ -231,6 +232,7 @@ def a_course(tmp_path_factory):
 @NEEDS_SANDBOX
 @pytest.mark.timeout(1500)  # it learns with RLlib four times, and once through a server
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - {"ferry"}))  # which test_lessons.py plays
+@pytest.mark.slow
 def test_autograding_gives_other_inventions_full_marks(a_course, name):
     """Does plain `nbgrader autograde` give environments other than the reference all points? The
     short form learns by a table, as RLlib takes a minute or two; test_lessons.py has it learn."""

@@ -94,6 +94,7 @@ def a_class() -> Iterator[Class]:
 # -- by commands -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_release_submit_collect_and_feedback_by_commands(a_class):
     """Does a lesson go from account to account and back, with nothing but README's commands, and is
     the copy that came with the kit the one that is handed in?"""

@@ -16,6 +16,8 @@ from kit import clone
 from lab_page import BROKEN_WORDS, PATIENCE, JupyterLab, press
 from playwright.sync_api import FrameLocator, expect
 
+pytestmark = pytest.mark.slow
+
 LESSON = "01-serve-and-learn"
 SECONDS_FOR_THE_CLASS = 1800  # on a busy machine
 MISTAKE = (

@@ -8,7 +8,7 @@ from lab_page import Notebook
 from playwright.sync_api import FrameLocator, expect
 from walk import Lesson
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FIRST = Lesson("01-serve-and-learn")
 PATIENCE = 60_000  # ms

@@ -59,6 +59,7 @@ def test_make_lab_opens_where_one_starts(a_lab):
     a_lab.tab("START.md")
 
 
+@pytest.mark.slow
 def test_lesson_one_from_stub_to_validate(a_lab):
     """Can it be done, by somebody who makes mistakes, and does it say what helps at each station?"""
     walk = Walk(a_lab, FIRST)
@@ -93,6 +94,7 @@ def test_lesson_one_from_stub_to_validate(a_lab):
     a_lab.tab("START.md")
 
 
+@pytest.mark.slow
 def test_lesson_one_handed_in(a_lab):
     """Does the very file that was saved get full marks, by plain nbgrader, and feedback that says so?
     (After the walk through the lesson.)"""
@@ -140,6 +142,7 @@ def test_what_is_printed_breaks_at_spaces(a_lab):
     a_lab.page.set_viewport_size(SCREEN)
 
 
+@pytest.mark.slow
 def test_the_pong_tile_opens_a_game_with_the_policy(a_lab):
     """Does a click in the Launcher open the page, through Jupyter's proxy, and is it played?"""
     terminal = a_lab.terminal()

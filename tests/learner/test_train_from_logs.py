@@ -74,6 +74,7 @@ def train(ray_cluster, tmp_path):
             run.process.wait()
 
 
+@pytest.mark.slow
 def test_a_policy_server_goes_on_from_what_was_learned(train, tmp_path):
     """Is every episode counted once a pass, and does the checkpoint serve and learn on?"""
     split_log(SMALL, 3, tmp_path / "shards")
@@ -116,6 +117,7 @@ def test_training_goes_on_from_its_checkpoint(train, tmp_path):
     assert "was written with --hidden=128,128" in other.said
 
 
+@pytest.mark.slow
 def test_an_env_runner_that_is_killed_is_replaced(train, tmp_path):
     """If env runners die in the middle of a pass, does every episode still count once?"""
     split_log(LARGE, 8, tmp_path / "shards")
@@ -158,6 +160,7 @@ def test_a_bad_shard_is_named(train, tmp_path):
     assert "Traceback" not in run.said
 
 
+@pytest.mark.slow
 def test_a_shard_that_breaks_off_may_be_accepted(train, tmp_path):
     """Are the whole episodes of a log whose writer was killed learned from, if that is wanted? (If it
     is not, tests/test_logs.py has the sentence, and a bad shard above the way it takes.)"""

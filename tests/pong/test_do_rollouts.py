@@ -192,6 +192,7 @@ def test_two_workers_play_on_ray(a_settled_server, tmp_path, ray_cluster):
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 
+@pytest.mark.slow
 def test_two_workers_play_at_the_same_time(a_policy_server, ray_cluster):
     """How much faster that is, the bench says."""
     client = a_policy_server.client()
@@ -226,6 +227,7 @@ def until(condition, seconds: float, what: str):
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_path, ray_cluster):
     log = tmp_path / "games.gz"
     options = ("--games=20", "--no-train", "--num-workers=2", "--seed=5", "--quiet")
@@ -242,6 +244,7 @@ def test_a_killed_worker_is_replaced_and_no_game_is_lost(a_settled_server, tmp_p
     assert sorted(map(str, read_log(log))) == sorted(map(str, read_log(alone)))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_workers_cleanly(a_policy_server, ray_cluster):
     # The episodes of workers that were killed stay open until the server closes them.
     before = a_policy_server.client().status().open_episodes

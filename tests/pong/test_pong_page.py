@@ -145,6 +145,7 @@ def test_it_loads_everything_from_its_own_server(open_page, a_web_server, a_brow
     assert len(asked) > 10
 
 
+@pytest.mark.slow
 def test_a_person_plays_for_twenty_seconds_by_keyboard(a_page, a_policy_server):
     """Is it drawn at the screen's rate, is every decision logged, does the policy learn from it?"""
     before = a_policy_server.client().status()
@@ -181,6 +182,7 @@ def test_keys_move_the_paddle_and_not_the_page(a_page):
     assert a_page.evaluate("scrollY") == 0
 
 
+@pytest.mark.slow
 def test_the_policy_gets_newer_while_rollouts_run(a_page, a_policy_server, a_web_server):
     def version() -> int:
         return int(re.sub(r"\D", "", a_page.inner_text("#version")) or 0)
@@ -287,6 +289,7 @@ def test_a_game_trains_only_while_its_switch_says_so(a_page, a_policy_server):
     assert not a_policy_server.client().episodes().rejected
 
 
+@pytest.mark.slow
 def test_rewards_and_observations_arrive_as_the_environment_would_pay_them(a_page, a_policy_server):
     """Is a game in the page, in the server's record, a game as PongEnv plays it?"""
     old = {episode.episode_id for episode in episodes(a_policy_server)}
@@ -435,6 +438,7 @@ def test_the_policy_acts_inside_the_page_with_no_request_a_step(a_page, a_policy
     assert "get_action" not in asked
 
 
+@pytest.mark.slow
 def test_page_and_server_agree_on_ten_thousand_observations(a_page, a_policy_server):
     client = a_policy_server.client()
     a_policy_server.wait_until(lambda status: status.state == "idle", 120, "the learner")
@@ -561,6 +565,7 @@ def test_there_is_no_sound_until_somebody_asks_for_it(open_page, a_web_server, a
     assert page.evaluate("made") == 1
 
 
+@pytest.mark.slow
 def test_it_works_behind_jupyter(open_page, a_web_server, a_jupyter_server):
     """Under /user/ada/proxy/3000/, as on Binder: page, calls, and the guard against other sites?"""
     address = f"{a_jupyter_server}/proxy/{urlsplit(a_web_server.address).port}/"

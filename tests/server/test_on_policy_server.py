@@ -64,6 +64,7 @@ def learned_batches(log_dir: str) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("clients", [1, 4])
 @pytest.mark.parametrize("run", RUNS)
+@pytest.mark.slow
 def test_a_batch_holds_steps_of_one_policy(policy_servers, tmp_path, run, clients):
     """Is every step of every batch by the policy that learns from it, and all else counted?"""
     server = policy_servers(run=run, folder=tmp_path, **SMALL)
@@ -144,6 +145,7 @@ def play_batches(client: PolicyClient, batches: int) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
+@pytest.mark.slow
 def test_clients_that_stop_in_the_middle(policy_servers, run):
     """Do episodes that nobody goes on with hold up nobody, and count as old when they go on?"""
     server = policy_servers(run=run, **SMALL)
@@ -198,6 +200,7 @@ def test_acting_waits_while_the_learner_learns(policy_servers):
 
 
 @pytest.mark.parametrize("run", RUNS)
+@pytest.mark.slow
 def test_stop_and_go_on(policy_servers, tmp_path, run):
     """Do weights, counters, versions and the open batch go on after a restart and after kills?"""
     options = {"run": run, "folder": tmp_path, "log_dir": tmp_path / "logs", **SMALL}

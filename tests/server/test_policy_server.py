@@ -274,6 +274,7 @@ def test_it_stops_when_there_is_nothing_to_learn(the_server):
     client.end_episode(episode_id, [0.0] * 4)
 
 
+@pytest.mark.slow
 def test_it_catches_up_after_a_burst(the_server):
     """Is a long log accepted without a wait, and learned from afterwards, all of it?"""
     client = the_server.client()
@@ -405,6 +406,7 @@ def test_abandoned_episodes_are_closed(policy_servers):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.slow
 def test_stop_and_go_on(policy_servers, tmp_path, name):
     """Does stopping save all, and the same command go on with weights, counters, replay?"""
     options = {"folder": tmp_path, "exploration_steps": 1_500, "log_dir": tmp_path / "logs"}
@@ -537,6 +539,7 @@ def test_stopped_while_a_player_waits(policy_servers, tmp_path):
     assert not any("Traceback" in line for line in server.lines)
 
 
+@pytest.mark.slow
 def test_the_terminal_was_closed(tmp_path):
     """Is all saved when the terminal goes away, with a SIGHUP and with the output?"""
     command = [
@@ -592,6 +595,7 @@ def test_it_ends_with_whoever_started_it(policy_servers):
 # -- killed ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_learner_loses_no_episode(policy_servers, tmp_path):
     """After kills of the learner, was every acknowledged step learned from, once?"""
     server = policy_servers(folder=tmp_path)
@@ -638,6 +642,7 @@ def test_a_learner_killed_just_before_the_stop(policy_servers, tmp_path):
     assert (saved(server).counters.env_steps, saved(server).counters.episodes) == (160, 2)
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_a_loadable_state_and_no_learner(policy_servers, tmp_path):
     """If the server is killed, does its learner save and go, and does the next server go on?"""
     server = policy_servers(folder=tmp_path)
@@ -707,6 +712,7 @@ def test_a_checkpoint_spoilt_while_it_runs(policy_servers, tmp_path):
     assert server.checkpoint_file.read_text() == "nonsense\n"
 
 
+@pytest.mark.slow
 def test_a_learner_that_stands_still(policy_servers):
     """Do players wait for a learner that gets no time, and evaluation go on meanwhile?"""
     server = policy_servers(slack=16)

@@ -22,7 +22,7 @@ from serving.evaluation import evaluate, frozen_policy
 from serving.protocol import PolicyServerError
 from serving.running_server import RunningServer
 
-pytestmark = pytest.mark.usefixtures("learners_of_their_own")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("learners_of_their_own")]
 RESTARTS = int(os.environ.get("RESTARTS", "3"))
 READY = 120.0  # seconds a learner may take to start on a busy machine
 BEHIND = 12.0  # seconds: a checkpoint every five, the time to write one, and a busy machine

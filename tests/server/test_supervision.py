@@ -71,6 +71,7 @@ def test_a_task_at_rest_can_be_ended_while_the_server_stops(tmp_path):
     assert asyncio.run(stopped())
 
 
+@pytest.mark.slow
 def test_a_learner_whose_death_is_noticed_late(tmp_path):
     """If a learner is gone, and what is next for it is written before anybody has seen that it is:
     does the server go on, with a successor that is told all of it?"""
@@ -99,6 +100,7 @@ def test_a_learner_whose_death_is_noticed_late(tmp_path):
 # -- a machine in need -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_file_descriptors_for_a_successor(tmp_path):
     """Is a learner that cannot be started again tried until it can, and nothing lost meanwhile?"""
     with RunningServer(4, 2, folder=tmp_path) as server:
@@ -208,6 +210,7 @@ def test_the_supervising_task_fails(tmp_path):
     assert "steps were not saved" in server.lines[-1]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path):
     """Is a disk without room said in words, learned on, and saved to when there is room again?"""
     with RunningServer(4, 2, folder=tmp_path) as server:
@@ -237,6 +240,7 @@ def test_a_full_disk(tmp_path):
 # -- silence ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_learner_that_is_stopped_for_a_while(tmp_path):
     """Is its silence said in words, does it go on where it was, and is nothing lost?"""
     seconds, patch = (120.0, "") if LONG else (6.0, "from serving.server import supervisor\n"
@@ -279,6 +283,7 @@ def test_a_learner_that_is_silent_for_good_is_replaced(tmp_path):
     assert meta.counters.env_steps == 50
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps(tmp_path):
     """Does nothing notice that the clock jumps by a year, forth and back again?"""
     (tmp_path / "site").mkdir()
@@ -361,6 +366,7 @@ def test_a_terminal_that_was_closed():
     os.close(writer)
 
 
+@pytest.mark.slow
 def test_players_of_a_server_whose_terminal_is_held(tmp_path):
     """Do players get their answers from a real server that nobody reads, and does it end?"""
     server = RunningServer(4, 2, folder=tmp_path, learner=False)

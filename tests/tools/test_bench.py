@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import pytest
 from browsers import NEEDS_CHROMIUM
 
 from serving import ROOT
@@ -25,6 +26,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_part_is_measured_and_written(tmp_path):
     """Does a run of one part print its row, and write the same figures?"""
     out = tmp_path / "figures" / "bench.json"
@@ -37,6 +39,7 @@ def test_a_part_is_measured_and_written(tmp_path):
     assert done.returncode == (0 if all(row["met"] for row in written["rows"]) else 1)
 
 
+@pytest.mark.slow
 def test_evaluation_beside_training_is_measured(tmp_path):
     """Do both players get their actions from one server?"""
     out = tmp_path / "bench.json"
@@ -47,6 +50,7 @@ def test_evaluation_beside_training_is_measured(tmp_path):
     assert "not compared with echo: no --peers was given" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_replay_is_measured(tmp_path):
     """Is every step of the log accepted, while another client gets its answers?"""
     out = tmp_path / "bench.json"

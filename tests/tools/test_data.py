@@ -79,6 +79,7 @@ def balls_returned(policy) -> float:
     return play_pong(policy, games=10, seed=5_000)["returned"]
 
 
+@pytest.mark.slow
 def test_a_policy_learns_from_the_small_log(policy_servers):
     """After a replay into a fresh server, does the policy return twice as many balls as before,
     with no game played?"""

@@ -9,12 +9,14 @@ import sys
 import time
 
 import pexpect
+import pytest
 
 from serving import ROOT
 
 COMMAND = [sys.executable, "tools/demo.py"]
 
 
+@pytest.mark.slow
 def test_demo_learns():
     """Does the demo learn CartPole, and say so, where its output is no terminal?"""
     done = subprocess.run(

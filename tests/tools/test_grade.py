@@ -18,7 +18,7 @@ LESSON = "03-learn-from-logs"
 WEIGHT = {"importance_weight": reference_answers(LESSON)["importance_weight"]}  # 3 of its points
 EXITS = "import os\n\n\ndef replay(episodes):\n    os._exit(0)"
 
-pytestmark = NEEDS_SANDBOX
+pytestmark = [NEEDS_SANDBOX, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ def why_no_hosts() -> str | None:
 
 pytestmark = [
     NEEDS_SANDBOX,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
 ]
 

@@ -12,6 +12,8 @@ import pytest
 from clones import copy_kit
 from grading import NEEDS_SANDBOX
 
+pytestmark = pytest.mark.slow
+
 NAME = "06-discounted-returns"
 SOLVE_AND_GRADE = f"""
 import sys, pathlib

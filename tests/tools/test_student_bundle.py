@@ -125,6 +125,7 @@ def test_readme_and_make_are_the_students(a_bundle):
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.slow
 def test_its_lessons_pass_their_checks(a_bundle, lesson):
     """With right answers: is every check cell content, and does every graded cell pass?"""
     answers = reference_answers(lesson)
@@ -135,6 +136,7 @@ def test_its_lessons_pass_their_checks(a_bundle, lesson):
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 def test_its_own_tests_pass(a_bundle):
     """Does `make test` pass in it?"""
     said = run(

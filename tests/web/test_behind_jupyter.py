@@ -6,6 +6,8 @@ import httpx
 import pytest
 from web_server import WebServer
 
+pytestmark = pytest.mark.slow
+
 HUB = {"Host": "hub.example.org", "Origin": "https://hub.example.org"}
 FOREIGN = {"Host": "hub.example.org", "Origin": "https://evil.example"}
 
