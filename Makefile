@@ -36,11 +36,11 @@ lab: $(INSTALLED) ## open the lessons in JupyterLab; INSTRUCTOR=1 shows solution
 demo: $(INSTALLED) ## watch a policy learn in the terminal, in under a minute
 	@$(PYTHON) tools/demo.py $(ARGS)
 
-# Each file as a whole in one of three processes, in the files' order: by their numbers of tests, as xdist
-# has it, the slow ones come last, and the others wait. Three, also on two cores, as a test waits for its
+# Each file as a whole in one of four processes, in the files' order: by their numbers of tests, as xdist
+# has it, the slow ones come last, and the others wait. Four, also on two cores, as a test waits for its
 # servers now and then. The slow ones are for CI, and for whoever names their file.
 test: $(INSTALLED) ## run the tests; ALL=1 has the slow ones too, as CI does
-	@$(PYTHON) -m pytest -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	@$(PYTHON) -m pytest -rs --numprocesses=4 --dist=loadfile --no-loadscope-reorder \
 	  $(if $(ALL)$(findstring tests/,$(ARGS)),,-m "not slow") $(ARGS)
 
 long-test: $(INSTALLED) ## the long form: 30 autogrades a lesson, all mutants to the end, 20 kills (half a night)

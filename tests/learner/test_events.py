@@ -7,7 +7,6 @@ import resource
 import time
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from serving.learner import events
 from serving.learner.events import Events
@@ -15,6 +14,8 @@ from serving.learner.events import Events
 
 def read(folder) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard finds there."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     found = EventAccumulator(str(folder)).Reload()
     return {
         name: [(scalar.step, scalar.value) for scalar in found.Scalars(name)]

@@ -148,6 +148,7 @@ def test_an_env_runner_that_is_killed_is_replaced(train, tmp_path):
     assert (meta.counters.episodes, meta.counters.env_steps) == (log.episodes, log.steps)
 
 
+@pytest.mark.slow
 def test_a_bad_shard_is_named(train, tmp_path):
     """Does training end with file, line and step of what is wrong, rather than learn nonsense?"""
     good = [{"obs": [0.0] * 8, "action": 1, "reward": 0.0}] * 5

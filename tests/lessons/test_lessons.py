@@ -107,9 +107,11 @@ def test_a_hanging_answer_is_stopped(a_course):
 @pytest.mark.parametrize(
     "lesson, mutant",
     [
-        pytest.param(lesson, mutant, id=f"{lesson}-{mutant.name}")
+        pytest.param(
+            lesson, mutant, id=f"{lesson}-{mutant.name}", marks=[pytest.mark.slow] if number % 4 else []
+        )
         for lesson, mutants in MUTANTS.items()
-        for mutant in mutants[:: 1 if LONG > 1 else EVERY.get(lesson, 3)]
+        for number, mutant in enumerate(mutants[:: 1 if LONG > 1 else EVERY.get(lesson, 3)])
     ],
 )
 def test_a_wrong_answer_loses_its_points(lesson, mutant):

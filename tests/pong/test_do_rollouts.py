@@ -181,6 +181,7 @@ def test_ctrl_c_ends_it_cleanly(policy_servers, tmp_path):
     assert server.client().status().open_episodes == 0
 
 
+@pytest.mark.slow
 def test_two_workers_play_on_ray(a_settled_server, tmp_path, ray_cluster):
     log = tmp_path / "games.gz"
     options = ("--games=6", "--no-train", "--num-workers=2", "--seed=3", "--quiet")

@@ -353,6 +353,7 @@ def test_late_answers_hold_the_last_action_and_are_counted(a_page):
     expect(a_page.locator(LOST)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_lost_policy_server_pauses_the_game_until_it_is_back(open_page, tmp_path, a_free_port):
     with RunningServer(8, 3, folder=tmp_path, port=a_free_port) as policy_server:
         web_server = WebServer(policy_server.address)
@@ -393,6 +394,7 @@ def test_a_lost_policy_server_pauses_the_game_until_it_is_back(open_page, tmp_pa
             web_server.stop()
 
 
+@pytest.mark.slow
 def test_no_policy_server_and_one_of_the_wrong_sizes_are_named(open_page, policy_servers, nobody):
     for address, said in ((nobody, "No policy server"), (policy_servers(4, 2).address, "8 and 3")):
         web_server = WebServer(address)

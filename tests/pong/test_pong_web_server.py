@@ -323,6 +323,7 @@ def test_the_curve_is_there_for_who_comes_later(web_servers, policy_servers):
     assert live["curve"] == [[1, 1.0], [2, 0.0], [3, round(5 / 3, 3)]]
 
 
+@pytest.mark.slow
 def test_a_persons_game_need_not_queue_behind_rollouts(web_servers, policy_servers):
     """While rollouts act as fast as learning allows: is a player who pauses between steps, as a
     person's game does, answered at once?"""

@@ -422,6 +422,7 @@ def test_the_calls_can_be_tried_out(a_server, open_page, colours):
     expect(page.locator("#state")).to_contain_text("idle")
 
 
+@pytest.mark.slow
 def test_the_calls_can_be_tried_out_behind_jupyter_with_a_token(a_jupyter_server, open_page):
     """Do they go through /proxy/PORT/ under a base URL, with the token of the address?"""
     with RunningServer(4, 2, learner=False, token="let-me-in") as server:

@@ -226,6 +226,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, spoil, arguments, e
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_use_is_refused(policy_servers, tmp_path):
     """Is a second server on the same checkpoint file refused, while the first one goes on?"""
     server = policy_servers(folder=tmp_path)
@@ -683,6 +684,7 @@ def test_both_killed(policy_servers, tmp_path):
     again.wait_until(is_idle, READY, "the learner")
 
 
+@pytest.mark.slow
 def test_a_learner_that_always_fails(policy_servers, tmp_path):
     """Is a learner that cannot live given up with a reason, while acting goes on?"""
     server = policy_servers(folder=tmp_path)

@@ -140,6 +140,7 @@ def evaluated(client: PolicyClient, episodes: int = 5, **options) -> float:
     return float(np.mean(returns))
 
 
+@pytest.mark.slow
 def test_one_run_there_and_back(tmp_path):
     """Are the first and the newest policy of a run as far apart as its curve says; does the first
     act after a rollback, also after a restart, until that is undone; and has the newest learned
