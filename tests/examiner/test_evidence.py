@@ -97,6 +97,7 @@ def test_what_was_kept_bears_the_verdicts_out(kept):
     assert evidence.problems_of(kept) == []
 
 
+@pytest.mark.slow
 def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
     """Is a fresh server tried where one has not learned enough, and does the evidence bear that out?"""
     learn, exams = Exam._require_learning, []
@@ -120,6 +121,7 @@ def test_a_learner_with_bad_luck_costs_no_points(monkeypatch):
     assert evidence.problems_of({**kept, "digest": evidence.digest_of(kept)}) == []
 
 
+@pytest.mark.slow
 def test_first_weights_that_balance_the_pole_are_not_taken_for_learning(monkeypatch):
     """Does the examiner wait until there is something that can have been learned?"""
     monkeypatch.setattr(Exam, "judge", lambda exam, policy: 200.0)

@@ -171,6 +171,7 @@ def test_a_wrong_loop_loses_its_points(name):
 
 
 @pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.slow
 def test_a_server_learns_a_right_environment(name):
     """Does a fresh policy server learn what others have invented?"""
     answers = {**QUICK, "my_env": SOURCES[name]}

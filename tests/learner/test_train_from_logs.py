@@ -104,6 +104,7 @@ def test_a_policy_server_goes_on_from_what_was_learned(train, tmp_path):
                           status.updates > meta.counters.updates, 120, "learning on")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_its_checkpoint(train, tmp_path):
     """Does a second run add to the first, and does one of other sizes say why it cannot?"""
     for times in (1, 2):

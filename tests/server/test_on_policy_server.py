@@ -106,6 +106,7 @@ def test_a_batch_holds_steps_of_one_policy(policy_servers, tmp_path, run, client
 
 
 @pytest.mark.parametrize("run", RUNS)
+@pytest.mark.slow
 def test_logged_steps_are_said_to_teach_nothing(policy_servers, run):
     """Does the server say once that logs are of no use to it, count them, and learn nothing?"""
     server = policy_servers(run=run, **SMALL)

@@ -39,6 +39,7 @@ def a_class() -> ClassResults:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.slow
 def test_axe_finds_nothing_serious(tmp_path, scheme):
     """Is there nothing that keeps somebody from reading the instructor's page and the class's, with
     all that can be unfolded unfolded, in either colour scheme?"""
