@@ -38,7 +38,8 @@ STUB_SAYS = {
 # Tests that wait for a learner: run where a mistake should fail them, and in the long form.
 SLOW = {"04-compare-algorithms": {"test_learning"}}
 LONG = int(os.environ.get("AUTOGRADES", "1"))
-# Each mutant takes seconds: the short form has the examiner ask every third. Lesson 01's are all
+# Each mutant takes seconds: the short form has the examiner ask every third, of which every fifth is not
+# slow. Lesson 01's are all
 # played in tests/exercises/test_serve_and_learn.py, where each takes a fraction of one.
 EVERY = {"01-serve-and-learn": 14}
 
@@ -108,7 +109,7 @@ def test_a_hanging_answer_is_stopped(a_course):
     "lesson, mutant",
     [
         pytest.param(
-            lesson, mutant, id=f"{lesson}-{mutant.name}", marks=[pytest.mark.slow] if number % 4 else []
+            lesson, mutant, id=f"{lesson}-{mutant.name}", marks=[pytest.mark.slow] if number % 5 else []
         )
         for lesson, mutants in MUTANTS.items()
         for number, mutant in enumerate(mutants[:: 1 if LONG > 1 else EVERY.get(lesson, 3)])

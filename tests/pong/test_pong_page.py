@@ -620,6 +620,7 @@ def test_leaving_the_page_ends_its_episode(open_page, a_web_server, a_policy_ser
     assert until(ending, what="the end of the episode") == "truncated"
 
 
+@pytest.mark.slow
 def test_any_version_that_is_kept_can_be_played(a_page, a_policy_server):
     """By keyboard: does the version that was chosen act, at the server and inside the page, does
     nobody learn from it, and the newest again when that is chosen?"""

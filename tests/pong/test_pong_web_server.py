@@ -177,6 +177,7 @@ def test_only_pages_of_the_same_origin_may_talk(a_refusing_server, headers, allo
         assert page.get("").status_code == 200  # a link to the page is nothing bad
 
 
+@pytest.mark.slow
 def test_two_hundred_connections_at_once(a_web_server):
     """Are 200 browsers answered, while one of them hangs in the middle of a message?"""
     with contextlib.ExitStack() as stack:
@@ -201,6 +202,7 @@ def test_two_hundred_connections_at_once(a_web_server):
         assert pages.get("live").json()["problem"] is None
 
 
+@pytest.mark.slow
 def test_it_starts_without_a_policy_server_and_recovers(
     web_servers, policy_servers, a_free_port, tmp_path
 ):

@@ -434,6 +434,7 @@ def test_the_calls_can_be_tried_out_behind_jupyter_with_a_token(a_jupyter_server
         assert status == "200" and body["newest"] == 0
 
 
+@pytest.mark.slow
 def test_behind_jupyter(a_jupyter_server, a_server, open_page):
     """Does the page work through a Jupyter server's /proxy/PORT/ under a base URL, stream and all?"""
     port = httpx.URL(a_server.address).port

@@ -361,6 +361,7 @@ def test_evaluation_teaches_nothing(the_server):
     assert is_idle(after)
 
 
+@pytest.mark.slow
 def test_many_players_at_once(the_server):
     """Do many threads with hundreds of open episodes all get answers and all count?"""
     before = the_server.wait_until(is_idle, 60, "learning to catch up")
@@ -630,6 +631,7 @@ def test_a_killed_learner_loses_no_episode(policy_servers, tmp_path):
     assert counters.updates == pytest.approx(expected, abs=3)
 
 
+@pytest.mark.slow
 def test_a_learner_killed_just_before_the_stop(policy_servers, tmp_path):
     """Is nothing lost if the learner is killed and the server stopped at once?"""
     server = policy_servers(folder=tmp_path)

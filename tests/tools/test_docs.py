@@ -47,6 +47,7 @@ def test_docstrings_are_what_is_shown(the_pages):
     assert "<li><strong>address</strong>: such as" in page
 
 
+@pytest.mark.slow
 def test_no_host_is_asked(the_pages):
     """Is nothing loaded from elsewhere: no script, style, picture or font?"""
     loaded = re.compile(
