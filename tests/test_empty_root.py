@@ -189,7 +189,7 @@ def test_readmes_two_commands(an_empty_root, tmp_path):
     with make_lab(an_empty_root, tmp_path / "lab.log"):
         seconds = time.monotonic() - began
 
-    arguments = "" if ASKED_FOR == "all" else f" ARGS={shlex.quote(' '.join(SHORT.split()))}"
+    arguments = " ALL=1" if ASKED_FOR == "all" else f" ARGS={shlex.quote(' '.join(SHORT.split()))}"
     tested = an_empty_root.run(f"cd kit && make test{arguments}", "student")
     assert re.search(r"\d+ passed", tested) and "failed" not in tested, tested
     size = an_empty_root.run("du --summarize --block-size=1000000 kit/.venv", "student")
