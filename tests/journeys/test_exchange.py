@@ -119,6 +119,7 @@ def test_release_submit_collect_and_feedback_by_commands(a_class):
     assert again == handed_in
 
 
+@pytest.mark.slow
 def test_a_fetched_lesson_works_wherever_it_lies(a_class):
     """Fetched into a folder outside of the kit: does it find `serving` and its data, and has it its
     pictures with it?"""
@@ -137,6 +138,7 @@ def test_a_fetched_lesson_works_wherever_it_lies(a_class):
     shutil.rmtree(elsewhere)
 
 
+@pytest.mark.slow
 def test_accounts_are_kept_apart(a_class):
     """Can a student read neither the instructor's course nor what is handed in, and not release?"""
     a_class.run(PROF, f"nbgrader release_assignment {FETCHED} --force")

@@ -45,6 +45,7 @@ def greedy_mean(said: str) -> float:
     return float(re.search(r"greedy[^\n]*: ([\d.]+)", said)[1])
 
 
+@pytest.mark.slow
 def test_make_lab_opens_where_one_starts(a_lab):
     """Is there a page that leads to the lessons, and nothing that only instructors need?"""
     assert FIRST.title in a_lab.front.locator("table a").all_inner_texts()

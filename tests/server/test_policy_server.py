@@ -391,6 +391,7 @@ def test_many_players_at_once(the_server):
     assert after.learner_restarts == before.learner_restarts
 
 
+@pytest.mark.slow
 def test_abandoned_episodes_are_closed(policy_servers):
     """Is an episode that nobody goes on with closed after --abandon-after, and learned from?"""
     server = policy_servers(abandon_after=1)

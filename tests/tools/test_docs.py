@@ -25,6 +25,7 @@ def the_pages(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_public_module_has_a_page(the_pages):
     """Has each module of serving/ one that the list leads to, but for those of learner and examiner?"""
     expected = set()

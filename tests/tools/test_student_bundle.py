@@ -89,6 +89,7 @@ def test_a_leak_is_found_also_in_its_history(a_bundle, tmp_path, kind):
         student_bundle.check(folder)
 
 
+@pytest.mark.slow
 def test_called_again_it_adds_what_is_new(a_bundle, tmp_path, capsys):
     """Is the second release a commit on top of the first, and no commit if nothing is new?"""
     folder = tmp_path / "again"
