@@ -21,12 +21,8 @@ TRICKS = sorted((ROOT / "tests" / "hostile").glob("*.py"))
 WITH_CART_POLE = {
     "easier_physics", "another_gymnasium", "stand_in_replaced", "easier_environment_played",
 }  # fmt: skip
-HANG = {
-    "endless_loop",
-    "alarm_ignored",
-    "errors_that_look_right",
-    "impostor_verdict",
-}  # until they are stopped
+# Until somebody stops them: slow.
+HANG = {"endless_loop", "alarm_ignored", "errors_that_look_right", "impostor_verdict"}
 WRONG_ANSWERS = """
 def replay(episodes):
     return -1

@@ -38,9 +38,9 @@ STUB_SAYS = {
 # Tests that wait for a learner: run where a mistake should fail them, and in the long form.
 SLOW = {"04-compare-algorithms": {"test_learning"}}
 LONG = int(os.environ.get("AUTOGRADES", "1"))
-# Each mutant takes seconds: the short form has the examiner ask every third, of which every fifth is not
-# slow. Lesson 01's are all
-# played in tests/exercises/test_serve_and_learn.py, where each takes a fraction of one.
+# Each mutant takes seconds: the short form has the examiner ask every third, and most of those are slow
+# tests. Lesson 01's are all played in tests/exercises/test_serve_and_learn.py, where each takes a fraction
+# of one; what the check cells say to each of all lessons', in tests/exercises/test_variants.py.
 EVERY = {"01-serve-and-learn": 14}
 
 
