@@ -35,6 +35,7 @@ def test_a_right_answer_is_praised(lesson, exercise, answer, capsys):
 
 
 @pytest.mark.parametrize("lesson, exercise, answer", ALL[::EVERY_EXAMINED])
+@pytest.mark.slow
 def test_a_right_answer_gets_its_points(lesson, exercise, answer):
     """Has the examiner nothing to say against it, as far as nobody waits for a learner?"""
     answered = {**reference_answers(lesson), exercise: answer}
