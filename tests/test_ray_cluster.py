@@ -22,6 +22,7 @@ def no_ray(tmp_path, monkeypatch):
     services.find_gcs_addresses.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_running_ray_is_found(ray_cluster, monkeypatch):
     assert find_ray() == find_ray(ray_cluster) == ray_cluster
     monkeypatch.delenv("RAY_ADDRESS")

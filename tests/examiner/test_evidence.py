@@ -92,6 +92,7 @@ CHANGES = {
 BY_THE_DIGEST_ONLY = "an observation that was told"  # the server's record of it decides
 
 
+@pytest.mark.slow
 def test_what_was_kept_bears_the_verdicts_out(kept):
     """Is there nothing to say against them, without the notebook and without a policy server?"""
     assert evidence.problems_of(kept) == []

@@ -136,6 +136,7 @@ WRONG_LEARNERS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_LEARNERS, ids=lambda w: w.name)
+@pytest.mark.slow
 def test_a_wrong_learner_loses_its_points(wrong):
     """Does each mistake lose the points it should, and only those?"""
     assert wrong.old in QUICK_LEARN

@@ -38,9 +38,9 @@ STUB_SAYS = {
 # Tests that wait for a learner: run where a mistake should fail them, and in the long form.
 SLOW = {"04-compare-algorithms": {"test_learning"}}
 LONG = int(os.environ.get("AUTOGRADES", "1"))
-# Each mutant takes seconds: the short form has the examiner ask every third, and most of those are slow
-# tests. Lesson 01's are all played in tests/exercises/test_serve_and_learn.py, where each takes a fraction
-# of one; what the check cells say to each of all lessons', in tests/exercises/test_variants.py.
+# Each mutant takes seconds: the short form has the examiner ask every third. Lesson 01's are all
+# played in tests/exercises/test_serve_and_learn.py, where each takes a fraction of one; what the check
+# cells say to each of all lessons', in tests/exercises/test_variants.py.
 EVERY = {"01-serve-and-learn": 14}
 
 
@@ -105,14 +105,13 @@ def test_a_hanging_answer_is_stopped(a_course):
     assert "took longer" in graded.said["test_calls"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "lesson, mutant",
     [
-        pytest.param(
-            lesson, mutant, id=f"{lesson}-{mutant.name}", marks=[pytest.mark.slow] if number % 5 else []
-        )
+        pytest.param(lesson, mutant, id=f"{lesson}-{mutant.name}")
         for lesson, mutants in MUTANTS.items()
-        for number, mutant in enumerate(mutants[:: 1 if LONG > 1 else EVERY.get(lesson, 3)])
+        for mutant in mutants[:: 1 if LONG > 1 else EVERY.get(lesson, 3)]
     ],
 )
 def test_a_wrong_answer_loses_its_points(lesson, mutant):

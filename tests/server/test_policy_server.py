@@ -668,6 +668,7 @@ def test_a_killed_server_leaves_a_loadable_state_and_no_learner(policy_servers, 
     play_episode(again.client(), env)
 
 
+@pytest.mark.slow
 def test_both_killed(policy_servers, tmp_path):
     """If server and learner are killed at once, is the state of a few seconds ago there?"""
     server = policy_servers(folder=tmp_path)

@@ -146,6 +146,7 @@ def test_a_policy_server_at_a_click(a_start_page, open_page):
 
 
 @NEEDS_CHROMIUM
+@pytest.mark.slow
 def test_a_server_from_a_terminal_is_stopped_and_somebody_elses_port_is_not(a_kit, open_page):
     """Is one's own server stopped wherever it was started, and what is none left alone, with a
     sentence?"""

@@ -12,6 +12,8 @@ import pytest
 from serving import ROOT
 from tools import make_docs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def the_pages(tmp_path_factory) -> Path:
@@ -25,7 +27,6 @@ def the_pages(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_every_public_module_has_a_page(the_pages):
     """Has each module of serving/ one that the list leads to, but for those of learner and examiner?"""
     expected = set()
@@ -48,7 +49,6 @@ def test_docstrings_are_what_is_shown(the_pages):
     assert "<li><strong>address</strong>: such as" in page
 
 
-@pytest.mark.slow
 def test_no_host_is_asked(the_pages):
     """Is nothing loaded from elsewhere: no script, style, picture or font?"""
     loaded = re.compile(
