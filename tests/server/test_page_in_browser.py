@@ -363,7 +363,10 @@ def test_it_is_live_while_a_policy_learns(open_page):
         expect(page.locator("#updates")).not_to_have_text("0")
         expect(page.locator("#curve .exploring")).to_have_count(1)
         pictures_are_few(page, client)
+        # The policies that the page has are asked for here, too: no newer one may take their places.
+        server.wait_until(lambda status: status.state == "idle", 30, "the learner to be done")
         versions_side_by_side(page, client)
+        the_nearest_of_one_that_is_gone(page, client)
 
 
 def pictures_are_few(page: Page, client: PolicyClient) -> None:
@@ -400,6 +403,29 @@ def versions_side_by_side(page: Page, client: PolicyClient) -> None:
             assert mark == ("x" if len(set(decisions)) > 1 else ".")
             _, _, over, _, _ = env.step(int(action))
         assert over or len(lane["actions"]) == 200
+
+
+def the_nearest_of_one_that_is_gone(page: Page, client: PolicyClient) -> None:
+    """The list of versions is older than the server's: does one that is not kept any more make way for
+    its neighbour, without a word of it?"""
+
+    def kept() -> list[int]:
+        return [policy.version for policy in client.policies().policies]
+
+    offered, seed = kept(), 2000
+    fetched = page.locator(".lane").evaluate_all("lanes => lanes.map(lane => lane.dataset.version)")
+    until = time.monotonic() + 60
+    while not (gone := {*offered} - {*kept()} - {*map(int, fetched)}):
+        assert time.monotonic() < until, "every version is kept"
+        play(client, "CartPole-v1", seed := seed + 1)
+    version = min(gone)
+    expect(page.locator(".lane input").last).to_have_attribute("max", str(len(offered) - 1))
+    page.locator(".lane input").last.fill(str(offered.index(version)))
+    shown = page.locator(".lane").last
+    expect(shown).not_to_have_attribute("data-version", fetched[-1])
+    expect(page.locator("#travel-said")).to_contain_text("From the same start")
+    found = int(shown.get_attribute("data-version"))
+    assert 0 < abs(found - version) <= min(abs(one - version) for one in kept())
 
 
 def policy_of(snapshot) -> Policy:

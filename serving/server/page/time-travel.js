@@ -7,6 +7,7 @@ import { get } from "./link.js";
 
 const LANES = 3;
 const PACE = 20; // ms a step
+const GONE = 410; // the status of a version that is not kept any more
 const WAYS = ["left", "right"];
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -24,7 +25,6 @@ export function played(policy, others, state) {
 }
 
 export class TimeTravel {
-  #kept = []; // versions that the server keeps
   #policies = new Map(); // those that were fetched
   #asked = false;
   #step = 0;
@@ -48,14 +48,19 @@ export class TimeTravel {
 
   async #open() {
     try {
-      this.#kept = (await (await get("policies")).json()).policies;
+      await this.#ask();
     } catch (error) {
       this.said.textContent = `${error.message}.`;
       return;
     }
-    for (const lane of this.lanes) lane.offer(this.#kept, this.#asked);
-    this.#asked = true;
     await this.#play();
+  }
+
+  /** Which versions the server keeps: while a policy learns, some are left out every second. */
+  async #ask() {
+    const { policies: kept } = await (await get("policies")).json();
+    for (const lane of this.lanes) lane.offer(kept, this.#asked);
+    this.#asked = true;
   }
 
   /** Lets every lane's version play, from where they started before or from another start. */
@@ -67,7 +72,7 @@ export class TimeTravel {
     }
     let policies;
     try {
-      policies = await Promise.all(this.lanes.map((lane) => this.#policy(lane.version)));
+      policies = await this.#chosen();
     } catch (error) {
       this.said.textContent = `${error.message}.`;
       return;
@@ -84,6 +89,18 @@ export class TimeTravel {
     this.#last = performance.now();
     if (!before || before >= Math.max(...this.lanes.map((lane) => lane.length))) {
       requestAnimationFrame((now) => this.#go(now));
+    }
+  }
+
+  /** The lanes' policies. One that was left out since the server was asked makes way for the nearest. */
+  async #chosen() {
+    for (let tries = 3; ; tries--) {
+      try {
+        return await Promise.all(this.lanes.map((lane) => this.#policy(lane.version)));
+      } catch (error) {
+        if (error.status !== GONE || !tries) throw error;
+        await this.#ask();
+      }
     }
   }
 
@@ -108,6 +125,12 @@ export class TimeTravel {
     if (this.#step < end && this.root.open) requestAnimationFrame((next) => this.#go(next));
     else this.#step = 0;
   }
+}
+
+/** The place of the version that is the least apart from this one. */
+function nearest(kept, wanted) {
+  const apart = kept.map(({ version }) => Math.abs(version - wanted));
+  return apart.indexOf(Math.min(...apart));
 }
 
 /** One version: a slider over those that are kept, its cart, and where others would differ. */
@@ -137,13 +160,13 @@ class Lane {
     return this.#game?.actions.length ?? 0;
   }
 
-  /** Which versions there are; a choice that was made stays. */
+  /** Which versions there are; a choice that was made stays, or the nearest to it. */
   offer(kept, chosen) {
     const before = chosen ? this.version : null;
     this.#kept = kept;
     this.slider.max = kept.length - 1;
-    const at = kept.findIndex(({ version }) => version === before);
-    this.slider.value = at >= 0 ? at : Math.round((this.place / (LANES - 1)) * (kept.length - 1));
+    const share = this.place / (LANES - 1);
+    this.slider.value = before === null ? Math.round(share * (kept.length - 1)) : nearest(kept, before);
     this.#name();
   }
 
