@@ -15,11 +15,10 @@ from tools.bench.parts.page import CHROMIUM
 from tools.bench.processes import Player
 
 MEANS = (
-    "Whether looking costs anything. First the page's browsers run on the cores that the policy is "
-    "learning on, with nothing but the processor to draw with; then on a core of their own, as "
-    "where the server runs elsewhere or cores are to spare. Windows with and without them take "
-    "turns, so that neither has the older policy."
+    "Whether looking costs anything: the page's browsers run on the same cores here, as a student's "
+    "does. Windows with and without them take turns, so that neither has the older policy."
 )
+ELSEWHERE = ", which have a core of their own"  # as where the server runs on another machine
 BROWSERS = 2
 TURNS = 3
 OPENING = 5  # seconds of a page that a page that is open no longer needs
@@ -97,10 +96,10 @@ def trained(bench: Bench, server: RunningServer) -> dict[str, float]:
 
 
 def rows(figures: dict[str, list]) -> Iterator[Row]:
-    for apart in (False, True):
+    for apart, where in ((False, ""), (True, ELSEWHERE)):
         turns = [turn for turn in figures["watched"] if turn.get("apart", False) is apart]
         if turns:
-            yield from rows_of(turns, ", which have a core of their own" if apart else "")
+            yield from rows_of(turns, where)
 
 
 def rows_of(turns: list[dict], where: str) -> Iterator[Row]:
