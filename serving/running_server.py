@@ -126,11 +126,12 @@ class RunningServer:
         self.lines.append(line)
 
     def _read(self, process: subprocess.Popen, listens: threading.Event) -> None:
-        for line in process.stdout:
-            self.said(line.rstrip())
-            if "listens at" in line:
-                self.address = line.split()[-1]
-                listens.set()
+        with process.stdout as lines:
+            for line in lines:
+                self.said(line.rstrip())
+                if "listens at" in line:
+                    self.address = line.split()[-1]
+                    listens.set()
         listens.set()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import numpy as np
 import psutil
 import pytest
@@ -9,7 +12,7 @@ from players import log_steps, play_steps
 from test_checkpoints import write as write_checkpoint
 
 from serving.policy import untrained
-from serving.running_server import RunningServer
+from serving.running_server import RunningServer, servers_are_forked
 
 
 @pytest.fixture
@@ -37,6 +40,23 @@ def test_nobody_learns(a_server):
     assert (status.steps_waiting, status.waiting_clients) == (0, 0)
     assert status.learner_pid is None
     assert not psutil.Process(a_server.process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_one_that_has_ended_leaves_nothing_open(forked):
+    """May a process that outlives its servers, as a kernel does, start as many as it likes?"""
+    us, ended = psutil.Process(), [RunningServer(4, 2, learner=False) for _ in range(3)]
+    with servers_are_forked() if forked else contextlib.nullcontext():
+        with ended[0]:
+            pass  # it opens what all of them share
+        before = us.num_fds()
+        for server in ended[1:]:
+            with server:
+                assert us.num_fds() > before
+            until = time.monotonic() + 10
+            while us.num_fds() > before:
+                assert time.monotonic() < until, "its pipes are still open"
+                time.sleep(0.05)
 
 
 def test_it_serves_a_checkpoint_as_it_is(tmp_path):
