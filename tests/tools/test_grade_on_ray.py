@@ -105,12 +105,14 @@ class Cluster:
 
     def _start(self, host: int, *options: str) -> None:
         ray = str(Path(sys.executable).with_name("ray"))
+        # What is killed with its machine cannot clear away what it had there.
+        environment = {**self.environment, "TMPDIR": str(self.folder)}
         for _ in range(ATTEMPTS):
             done = subprocess.run(
                 self.on(host, [ray, "start", f"--node-ip-address={self.hosts[host]}", "--num-cpus=1",
                                "--include-log-monitor=false", "--disable-usage-stats",
                                f"--object-store-memory={OBJECT_STORE}", *options]),
-                capture_output=True, text=True, timeout=180, env=self.environment,
+                capture_output=True, text=True, timeout=180, env=environment,
             )  # fmt: skip
             if done.returncode == 0:
                 return
