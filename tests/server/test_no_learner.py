@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import numpy as np
 import psutil
 import pytest
 from players import log_steps, play_steps
+from test_calls import wait_for
 from test_checkpoints import write as write_checkpoint
 
 from serving.policy import untrained
@@ -53,10 +53,7 @@ def test_one_that_has_ended_leaves_nothing_open(forked):
         for server in ended[1:]:
             with server:
                 assert us.num_fds() > before
-            until = time.monotonic() + 10
-            while us.num_fds() > before:
-                assert time.monotonic() < until, "its pipes are still open"
-                time.sleep(0.05)
+            wait_for(lambda: us.num_fds() <= before, "its pipes to be closed", 10)
 
 
 def test_it_serves_a_checkpoint_as_it_is(tmp_path):

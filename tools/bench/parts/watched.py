@@ -21,7 +21,7 @@ MEANS = (
 ELSEWHERE = ", which have a core of their own"  # as where the server runs on another machine
 BROWSERS = 2
 TURNS = 3
-OPENING = 5  # seconds of a page that a page that is open no longer needs
+OPENING = 5  # seconds until a page has opened: what is measured is one that is open
 
 
 def plan(bench: Bench) -> Iterator[Item]:
